@@ -1,0 +1,12 @@
+"""The errors that reach the command line as one clear line."""
+
+
+class UsageError(Exception):
+    """The user's mistake: the message names the value, the place and what would be right.
+
+    The command line prints it as one line and exits with status 2.
+    """
+
+
+class TrialError(Exception):
+    """A trial, a plugin or a record that did not do what the contract asks; exit status 1."""

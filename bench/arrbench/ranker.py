@@ -1,0 +1,166 @@
+"""The ranker contract: what a ranker is given, what it gives back, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
+
+from arrbench.errors import UsageError
+from arrbench.options import BaseOptions
+
+if TYPE_CHECKING:
+    from arrbench.task import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document: its id, its short name (what a generative ranker may spell) and its text."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query: its id, its text, and what its ranking may hold.
+
+    `candidates` are the ids to be ranked when reranking, None when the whole corpus is searched.
+    `excluded` are ids that may not appear in its ranking (a query that is itself a document); the
+    harness asks for as many more and drops them, so a ranker need not look at them.
+    """
+
+    id: str
+    text: str
+    candidates: tuple[str, ...] | None = None
+    excluded: frozenset[str] = frozenset()
+
+
+class Corpus(Sequence[Document]):
+    """Documents in a fixed order, each id once.
+
+    Raises UsageError for a duplicate id.
+    """
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = tuple(documents)
+        self.positions: Mapping[str, int] = {d.id: i for i, d in enumerate(self._documents)}
+        if len(self.positions) != len(self._documents):
+            seen: set[str] = set()
+            twice = next(d.id for d in self._documents if d.id in seen or seen.add(d.id))  # type: ignore[func-returns-value]
+            raise UsageError(f"document id {twice!r} occurs twice in the corpus; ids must be unique")
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(d.id for d in self._documents)
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | Sequence[Document]:
+        return self._documents[index]
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._documents)
+
+    def by_id(self, document_id: str) -> Document:
+        return self._documents[self.positions[document_id]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Document ids and their finite scores, higher is better; ties and order are the harness's."""
+
+    ids: Sequence[str]
+    scores: Sequence[float]
+
+
+class Report(Protocol):
+    """Tells the harness how far a phase is; figures (loss, dev measures) go to training.jsonl."""
+
+    def __call__(self, phase: str, done: int, total: int, /, **figures: float) -> None: ...
+
+
+def silent(phase: str, done: int, total: int, /, **figures: float) -> None:
+    """A Report that nobody hears."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where and how a ranker works: everything about the machine that it may depend on."""
+
+    device: str = "cpu"  # a torch.device string
+    dtype: str = "float32"  # a torch dtype's name
+    threads: int = 1
+    seed: int = 0
+    cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "arrbench")
+    offline: bool = False
+    report: Report = silent
+
+
+class Ranker(ABC):
+    """A ranking architecture. Subclasses live in any distribution and register an entry point.
+
+    A class is imported to read its options, so its module imports heavy libraries inside methods
+    and names them in `libraries`, which lets the harness import them once for all trials.
+    """
+
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
+    libraries: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[frozenset[str]] = frozenset({"retrieve", "rerank"})
+    query_independent: ClassVar[bool] = False
+    tuning: ClassVar[str] = "none"  # what was tuned, on which dev split, over how many settings
+
+    def __init__(self, options: BaseOptions, context: Context) -> None:
+        self.options = options
+        self.context = context
+        self.parameters: int | None = None  # learnt numbers in the model
+        self.index_bytes: int | None = None  # what index() made, in bytes
+        self.facts: dict[str, float | int | str | bool] = {}  # counted events, kept in the record
+
+    @classmethod
+    def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """Revision or content hash of everything learnt that is loaded from outside, by name."""
+        return {}
+
+    def fit(self, train: Split, dev: Split) -> None:
+        """Learn from judged queries. A ranker that does not learn leaves this out."""
+
+    @abstractmethod
+    def index(self, corpus: Corpus) -> None:
+        """Offline work over the documents, timed apart from fit and rank."""
+
+    @abstractmethod
+    def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        """The timed path: one Ranking a query, at most k documents each, tokenization included."""
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs, index included, without pickle; subclasses add their files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "options.json").write_text(self.options.model_dump_json(indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        """The ranker as saved, ready to rank; subclasses extend what this builds from the options."""
+        options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+        return cls(cls.Options.model_validate(options), context)
+
+
+class Generative(Ranker):
+    """A ranker that writes document ids and whose constraint violations can be counted."""
+
+    @abstractmethod
+    def generate(self, queries: Sequence[Query], k: int) -> list[list[str | None]]:
+        """Top k of an unconstrained beam search a query: the id of the document spelt, else None.
+
+        Length is bounded by the longest docID + 1 tokens; an unfinished beam spells nothing.
+        """
