@@ -132,7 +132,7 @@ class Ranker(ABC):
         """Revision or content hash of everything learnt that is loaded from outside, by name."""
         return {}
 
-    def fit(self, train: Split, dev: Split) -> None:
+    def fit(self, train: Split, dev: Split) -> None:  # noqa: B027 - optional, not abstract
         """Learn from judged queries. A ranker that does not learn leaves this out."""
 
     @abstractmethod
