@@ -1,0 +1,36 @@
+"""nDCG@10 on the dev split, for a training to report and to choose by; boards use ranx instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log2
+
+from arrbench.ranker import Ranking
+from arrbench.task import Split
+from arrbench.ties import tie_hash
+
+
+def ndcg_at_10(rankings: Sequence[Ranking], split: Split) -> float:
+    """Mean nDCG@10 of rankings in the order of the split's queries: linear gains, excluded ids dropped.
+
+    Sum over the top 10 of gain / log2(rank + 1), over the same sum of the ideal order (Järvelin and
+    Kekäläinen 2002); 0 for a query without a relevant document. Ties follow the harness's rule.
+    """
+    total = 0.0
+    for query, ranking in zip(split.queries, rankings, strict=True):
+        scored = zip(ranking.scores, ranking.ids, strict=True)
+        kept = [(-score, tie_hash(query.id, d), d) for score, d in scored if d not in query.excluded]
+        found = [split.judgments.gain(query.id, d) for _, _, d in sorted(kept)[:10]]
+        wanted = (d for d in split.judgments.ranked(query.id) if d not in query.excluded)
+        ideal = _dcg([split.judgments.gain(query.id, d) for d in wanted][:10])
+        total += _dcg(found) / ideal if ideal else 0.0
+    return total / len(split.queries) if split.queries else 0.0
+
+
+def asked_for(split: Split) -> int:
+    """How many documents a query to ask for so that ten are left once excluded ids are dropped."""
+    return 10 + max((len(query.excluded) for query in split.queries), default=0)
+
+
+def _dcg(gains: Sequence[int]) -> float:
+    return sum(gain / log2(rank + 1) for rank, gain in enumerate(gains, start=1))
