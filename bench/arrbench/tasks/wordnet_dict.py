@@ -86,7 +86,7 @@ class Nouns:
         if len(senses) > 1:
             keys = ", ".join(key for s in senses for key in s.keys if key.startswith(f"{lemma}%"))
             raise UsageError(
-                f"{lemma!r} has {len(senses)} senses and {self.folder} no index.noun to order them; say {keys}"
+                f"{lemma!r} has {len(senses)} senses and {self.folder} no index.noun to order them: {keys}"
             )
         return senses
 
@@ -179,7 +179,7 @@ def _check_keys(path: Path, synsets: Mapping[int, Synset], lines: Mapping[int, i
     for offset, synset in synsets.items():
         if synset.key in first:
             raise UsageError(
-                f"{path}:{lines[offset]}: {synset.key} is the sense key of line {lines[first[synset.key]]} too"
+                f"{path}:{lines[offset]}: sense key {synset.key} is taken by line {lines[first[synset.key]]}"
             )
         first[synset.key] = offset
 

@@ -1,0 +1,22 @@
+"""Data that the tests share, fetched once a machine and built once a session."""
+
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from arrbench.task import DataSource
+from arrbench.tasks import wordnet_fetch
+from arrbench.tasks.wordnet import WordNet
+
+
+@pytest.fixture(scope="session")
+def wordnet_dir() -> Path:
+    """A real WordNet 3.0 `dict` folder."""
+    return wordnet_fetch.locate(DataSource(None, cache=platformdirs.user_cache_path("arrbench")))
+
+
+@pytest.fixture(scope="session")
+def mammals(wordnet_dir: Path) -> WordNet:
+    """The default WordNet task: retrieval below mammal.n.01."""
+    return WordNet(WordNet.Options(), DataSource(wordnet_dir, cache=wordnet_dir.parent))
