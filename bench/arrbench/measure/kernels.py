@@ -19,28 +19,24 @@ Kernel = Literal["ndcg", "recall", "precision", "reciprocal_rank"]
 KERNELS: tuple[Kernel, ...] = ("ndcg", "recall", "precision", "reciprocal_rank")
 
 
-def use_cache(cache: Path) -> Path:
-    """Have numba keep compiled code under `cache`; call it before anything imports numba.
-
-    A NUMBA_CACHE_DIR that the user has set is left as it is. Returns the folder in use.
-    """
-    return Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba")))
+def use_cache(folder: Path) -> None:
+    """Have numba keep compiled code in `folder`, in this process and in those it starts from now on."""
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
 
 
-def is_warm(cache: Path) -> bool:
-    """Whether `warm_up` has finished here with the ranx, numba, numpy and Python in use."""
-    return _marker(cache).exists()
+def is_warm(folder: Path) -> bool:
+    """Whether `warm_up` has finished in `folder` with the ranx, numba, numpy and Python in use."""
+    return _marker(folder).exists()
 
 
-def warm_up(cache: Path) -> None:
-    """Compile every kernel into the cache: some 15 s of one core the first time, under 1 s after."""
-    use_cache(cache)
+def warm_up(folder: Path) -> None:
+    """Compile every kernel into `folder`: some 20 s of one core the first time, 1 s after."""
+    use_cache(folder)
     judged = np.array([[[0, 1]]], dtype=np.int64)
     for kernel in KERNELS:
         apply(kernel, judged, judged, 1)
-    marker = _marker(cache)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    _marker(folder).touch()
 
 
 def apply(kernel: Kernel, judged: np.ndarray, ranked: np.ndarray, cutoff: int) -> np.ndarray:
@@ -75,19 +71,21 @@ def _ranx_metrics() -> ModuleType:
     spec = importlib.util.find_spec("ranx")
     if spec is None:
         raise ModuleNotFoundError("ranx is not installed; `pip install ranx` brings it", name="ranx")
+    import numba
+
+    # Read when a kernel is declared; numba may have been imported before the variable was set.
+    numba.config.CACHE_DIR = os.environ.get("NUMBA_CACHE_DIR", "")  # type: ignore[attr-defined]
     sys.modules["ranx"] = importlib.util.module_from_spec(spec)
     try:
         metrics = importlib.import_module("ranx.metrics")
     finally:
         del sys.modules["ranx"]
-    import numba
-
     # What ranx/__init__ sets: the one threading layer that is always there.
     numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
     return metrics
 
 
-def _marker(cache: Path) -> Path:
+def _marker(folder: Path) -> Path:
     spec = importlib.util.find_spec("ranx")
     parts = (
         *(f"{name} {version(name)}" for name in ("ranx", "numba", "numpy")),
@@ -95,7 +93,7 @@ def _marker(cache: Path) -> Path:
         platform.machine(),
         str(spec.origin if spec else None),  # numba files compiled code by the source's path
     )
-    return use_cache(cache) / f"ranx-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:16]}.compiled"
+    return folder / f"ranx-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:16]}.compiled"
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ def run_python(code, **environment):
     return done.stdout.strip()
 
 
-def test_a_folder_nobody_warmed_is_not_warm(tmp_path, monkeypatch):
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+def test_a_folder_nobody_warmed_is_not_warm(tmp_path):
     assert not kernels.is_warm(tmp_path)
 
 
 @pytest.mark.slow
 def test_warming_up_leaves_nothing_to_compile_in_a_later_process(tmp_path):
     warm = f"""
-        import sys
+        import sys, numba  # imported too early, as a plugin may
         from pathlib import Path
         from arrbench.measure import kernels
         cache = Path({str(tmp_path)!r})
