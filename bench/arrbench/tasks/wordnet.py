@@ -41,7 +41,9 @@ class WordNetOptions(BaseOptions):
     @model_validator(mode="after")
     def _negatives_need_candidates(self) -> WordNetOptions:
         if self.setting == "retrieve" and self.negatives is not None:
-            raise ValueError(f"negatives={self.negatives} says what to rerank; it needs setting=rerank")
+            raise ValueError(
+                f"negatives={self.negatives} needs setting=rerank; the task to retrieve with is wordnet"
+            )
         return self
 
 

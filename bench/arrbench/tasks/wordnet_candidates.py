@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
-from arrbench.tasks.chance import fraction, number
+from arrbench.tasks.chance import number
 from arrbench.tasks.wordnet_tree import Tree
+
+_MIXER = 0x9E3779B97F4A7C15  # odd, bits without pattern (the golden ratio's)
 
 Negatives = Literal["random", "same-depth", "other-path"]
 
@@ -22,7 +24,8 @@ class CandidateLists:
     def __init__(self, tree: Tree, paths: Mapping[str, Sequence[str]], kind: Negatives) -> None:
         self._paths = paths
         self._depth = {tree.synsets[offset].key: depth for offset, depth in tree.depth.items()}
-        self._nouns = sorted(self._depth, key=lambda key: fraction("pool", key))
+        self._numbers = {key: number("pool", key) for key in self._depth}
+        self._nouns = sorted(self._numbers, key=self._numbers.__getitem__)
         self._levels: dict[int, list[str]] = {}
         for key in self._nouns:
             self._levels.setdefault(self._depth[key], []).append(key)
@@ -35,7 +38,8 @@ class CandidateLists:
     def of(self, query: str) -> tuple[str, ...]:
         """The query's path and its negatives, shuffled by hash; never the query itself."""
         candidates = [*self._paths[query], *self._negatives(query)]
-        return tuple(sorted(candidates, key=lambda document: fraction("shuffle", query, document)))
+        salt = number("shuffle", query)
+        return tuple(sorted(candidates, key=lambda d: (self._numbers[d] ^ salt) * _MIXER % 2**64))
 
     def _random(self, query: str) -> Collection[str]:
         """One noun of the tree."""

