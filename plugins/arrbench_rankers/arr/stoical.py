@@ -1,0 +1,92 @@
+"""SToICaL, the rank-aware loss of autoregressive ranking (arXiv 2601.05588).
+
+For a query q̄ whose ranked documents d_1 … d_n have docIDs of tokens d_r,1 … d_r,T:
+
+    L = Σ_r λ(r) Σ_t CE(y(r, t), p(· | q̄, d_r,<t))
+
+λ weighs the items and y spreads each target over tokens. Neither y(r, t) nor p depends on r but by
+the prefix d_r,<t, that is by a node u of the prefix tree of the ranked docIDs. Gathering the terms of
+one node turns L into a sum over the tree's edges u → v, each holding one token:
+
+    L = - Σ_(u→v) W(u→v) log p(token(v) | q̄, prefix(u))
+
+`targets` are these W. So every prefix is read once, however many docIDs share it, and any list's
+loss is one pass over its tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrbench_rankers.arr.trie import PrefixTree
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Item = Literal["fractional", "stepwise", "top1"]
+Floats = NDArray[np.float64]
+
+
+def item_weights(n: int, item: Item, alpha: float) -> Floats:
+    """λ(1) … λ(n) [n]: 1/r^α (fractional), (n - r + 1)/n (stepwise) or 1[r = 1] (top1, the NTP loss)."""
+    r = np.arange(1, n + 1, dtype=np.float64)
+    if item == "fractional":
+        return r**-alpha
+    if item == "stepwise":
+        return (n - r + 1) / n
+    return (r == 1).astype(np.float64)
+
+
+def edge_targets(tree: PrefixTree, weights: Floats, beta: float | None) -> Floats:
+    """W of the edge into each node [nodes]; 0 at the root.
+
+    `tree` is that of the ranked docIDs, best first; `weights` are their λ [n]. With Λ(v) = Σ of λ(r)
+    over the docIDs through v:
+
+    - beta None, y one-hot on d_r,t: W(u→v) = Λ(v);
+    - else y(r, t)(v) ∝ M(v) = Σ of 1/r'^β over the ranked docIDs r' through v (the prefix tree's
+      marginal): W(u→v) = Λ(u) · M(v) / M(u).
+    """
+    through = _sums(tree, weights)
+    targets = np.zeros(len(tree))
+    if beta is None:
+        targets[1:] = through[1:]
+        return targets
+    marginal = _marginals(tree, len(weights), beta)
+    targets[1:] = through[tree.parent[1:]] * marginal[1:]
+    return targets
+
+
+def _marginals(tree: PrefixTree, n: int, beta: float) -> Floats:
+    """M(v) / M(u) for the edge u → v into each node [nodes]; 0 at the root."""
+    passed = tree.paths > 0
+    nodes = tree.paths[passed]
+    parents = tree.parent[nodes]
+    r = np.broadcast_to(np.arange(1.0, n + 1)[:, None], passed.shape)[passed]
+    # relative to the best rank through u, so that a large β leaves that one 1 and never 0/0
+    best = np.full(len(tree), np.inf)
+    np.minimum.at(best, parents, r)
+    mass = np.bincount(nodes, (r / best[parents]) ** -beta, len(tree))
+    total = np.bincount(tree.parent[1:], mass[1:], len(tree))
+    mass[1:] /= total[tree.parent[1:]]
+    return mass
+
+
+def _sums(tree: PrefixTree, mass: Floats) -> Floats:
+    """The summed mass [documents] of the docIDs through each node [nodes]; all of it at the root."""
+    through = np.zeros(len(tree))
+    np.add.at(through, tree.paths, mass[:, None])
+    through[0] = mass.sum()
+    return through
+
+
+def stoical_loss(log_probs: Tensor, targets: Tensor) -> Tensor:
+    """L, averaged over the queries of a batch.
+
+    `log_probs` [queries, edges] are log p(token(v) | q̄, prefix(u)) of each edge u → v of each query's
+    tree, `targets` [queries, edges] its W; padding has target 0.
+    """
+    return -(targets * log_probs).sum(-1).mean()
