@@ -125,7 +125,8 @@ class PrefixReader:
             use_cache=True,
             logits_to_keep=keep,
         ).logits
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        log_probs: torch.Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        return log_probs
 
 
 @torch.inference_mode()

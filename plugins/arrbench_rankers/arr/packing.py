@@ -43,9 +43,10 @@ Tensors = dict[str, torch.Tensor]
 def check_backbone(config: PreTrainedConfig) -> None:
     """Raises UsageError for a backbone that might read a packed row wrongly without a word."""
     kind = config.model_type
-    if kind not in FULL_ATTENTION or getattr(config, "alibi", False):
+    named = f"{kind} with alibi" if getattr(config, "alibi", False) else kind
+    if named not in FULL_ATTENTION:
         raise UsageError(
-            f"arr can't pack docIDs for a backbone of type {kind!r}{' with alibi' if kind in FULL_ATTENTION else ''}; "
+            f"arr can't pack docIDs for a backbone of type {named!r}; "
             f"types that work: {', '.join(sorted(FULL_ATTENTION))}"
         )
 
@@ -130,4 +131,5 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     rows = torch.arange(len(logits), device=logits.device)[:, None]
     chosen = logits[rows, batch["parents"], batch["tokens"]]
-    return chosen - logits.logsumexp(-1).gather(1, batch["parents"])
+    log_probs: torch.Tensor = chosen - logits.logsumexp(-1).gather(1, batch["parents"])
+    return log_probs

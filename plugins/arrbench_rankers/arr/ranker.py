@@ -15,7 +15,6 @@ from arrbench.ranker import Context, Corpus, Generative, Query, Ranking
 from arrbench.task import Split
 
 if TYPE_CHECKING:
-    from arrbench_rankers.arr.docid import DocId
     from arrbench_rankers.arr.index import DocIdIndex
     from arrbench_rankers.arr.prompt import Prompter
     from arrbench_rankers.arr.training import Example
@@ -89,7 +88,8 @@ class Arr(Generative):
         from arrbench_rankers import backbones
         from arrbench_rankers.arr.docid import NameDocIds
         from arrbench_rankers.arr.packing import check_backbone
-        from arrbench_rankers.arr.training import Schedule, train as train_model
+        from arrbench_rankers.arr.training import Schedule
+        from arrbench_rankers.arr.training import train as train_model
         from arrbench_rankers.dev_measure import asked_for, ndcg_at_10
 
         o = self.options
@@ -160,8 +160,8 @@ class Arr(Generative):
         room = longest_row(config) - index.longest - 1
         if room < 1:
             raise UsageError(
-                f"backbone {self.options.backbone!r} reads {longest_row(config)} positions; that leaves no room "
-                f"for a prompt before docIDs of {index.longest} tokens"
+                f"backbone {self.options.backbone!r} reads {longest_row(config)} positions; "
+                f"that leaves no room for a prompt before docIDs of {index.longest} tokens"
             )
         self._index = index
         self._prompter = Prompter(
@@ -193,11 +193,10 @@ class Arr(Generative):
     def _score(self, asked: Sequence[tuple[Query, list[int]]], k: int) -> list[Ranking]:
         from arrbench_rankers.arr.decoding import exact_scores, parts
 
+        whole = self._corpus_parts or []
         vocabulary = self._model.config.vocab_size
         cuts = [
-            self._corpus_parts
-            if q.candidates is None
-            else parts(self._index.subset(q.candidates), vocabulary)
+            whole if q.candidates is None else parts(self._index.subset(q.candidates), vocabulary)
             for q, _ in asked
         ]
         scores = exact_scores(self._model, [p for _, p in asked], cuts, self.options.length == "mean")

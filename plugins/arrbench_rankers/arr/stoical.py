@@ -32,12 +32,13 @@ Floats = NDArray[np.float64]
 
 def item_weights(n: int, item: Item, alpha: float) -> Floats:
     """λ(1) … λ(n) [n]: 1/r^α (fractional), (n - r + 1)/n (stepwise) or 1[r = 1] (top1, the NTP loss)."""
-    r = np.arange(1, n + 1, dtype=np.float64)
-    if item == "fractional":
-        return r**-alpha
-    if item == "stepwise":
-        return (n - r + 1) / n
-    return (r == 1).astype(np.float64)
+    r: Floats = np.arange(1, n + 1, dtype=np.float64)
+    weights: dict[Item, Floats] = {
+        "fractional": r**-alpha,
+        "stepwise": (n - r + 1) / n,
+        "top1": 1.0 * (r == 1),
+    }
+    return weights[item]
 
 
 def edge_targets(tree: PrefixTree, weights: Floats, beta: float | None) -> Floats:
@@ -69,7 +70,8 @@ def _marginals(tree: PrefixTree, n: int, beta: float) -> Floats:
     # relative to the best rank through u, so that a large β leaves that one 1 and never 0/0
     best = np.full(len(tree), np.inf)
     np.minimum.at(best, parents, r)
-    mass = np.bincount(nodes, (r / best[parents]) ** -beta, len(tree))
+    mass = np.zeros(len(tree))
+    np.add.at(mass, nodes, (r / best[parents]) ** -beta)
     total = np.bincount(tree.parent[1:], mass[1:], len(tree))
     mass[1:] /= total[tree.parent[1:]]
     return mass

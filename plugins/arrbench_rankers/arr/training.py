@@ -62,7 +62,7 @@ class Collator:
 class StoicalTrainer(Trainer):
     """Trainer with the SToICaL loss; the mean over a step's queries is its loss."""
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         return stoical_loss(edge_log_probs(model, inputs), inputs["targets"])
@@ -105,7 +105,7 @@ def train(
         trainer = StoicalTrainer(
             model=model,
             args=_arguments(folder, schedule, context),
-            train_dataset=list(examples),  # type: ignore[arg-type]
+            train_dataset=list(examples),
             data_collator=Collator(pad),
             callbacks=[Progress(context, dev_ndcg)],
         )

@@ -80,13 +80,13 @@ class PrefixTree:
     @property
     def lengths(self) -> Ints:
         """Tokens of each docID, its end token included [documents]."""
-        return np.count_nonzero(self.paths, axis=1)
+        lengths: Ints = np.count_nonzero(self.paths, axis=1)
+        return lengths
 
     @cached_property
     def inner(self) -> Ints:
         """The nodes that a model must read to predict below them: those with children, but the root."""
-        inner = np.flatnonzero(np.diff(self.first_child))
-        return inner[inner > 0]
+        return np.flatnonzero(np.diff(self.first_child)[1:]) + 1
 
     @cached_property
     def slot(self) -> Ints:

@@ -1,0 +1,46 @@
+"""A small world for the tests of `arr`: animals, their ranked lists, a model trained on them."""
+
+import pytest
+from arrbench.ranker import Context, Corpus, Document, Query
+from arrbench.task import Judgments, Split
+
+PATHS = {
+    "dog": ["dog", "canine", "carnivore", "animal"],
+    "wolf": ["canine", "carnivore", "animal"],
+    "house cat": ["cat", "feline", "carnivore", "animal"],
+    "big cat": ["cat", "feline", "carnivore", "animal"],
+    "sparrow": ["song bird", "bird", "animal"],
+    "hen": ["bird", "animal"],
+    "trout": ["fish", "animal"],
+    "bird dog": ["dog", "canine", "carnivore", "animal"],
+}
+WORDS = ("barks", "howls", "purrs", "roars", "sings", "clucks", "swims", "points")
+
+
+def split_of(names, corpus):
+    queries = [Query(name, f"{name} that {WORDS[list(PATHS).index(name)]}") for name in names]
+    grades = {name: {d: len(PATHS[name]) - r for r, d in enumerate(PATHS[name])} for name in names}
+    return Split(tuple(queries), Judgments(grades), corpus)
+
+
+@pytest.fixture(scope="session")
+def animals():
+    """Eleven documents, some of whose titles begin others."""
+    titles = ["dog", "dog house", "cat", "cat fish", "canine", "feline", "carnivore", "animal", "bird", "song bird", "fish"]
+    return Corpus(Document(title, title, title) for title in titles)
+
+
+@pytest.fixture(scope="session")
+def split(animals):
+    return split_of(list(PATHS), animals)
+
+
+@pytest.fixture(scope="session")
+def trained(split):
+    """An `arr-stoical` that has learnt the animals by heart."""
+    from arrbench_rankers.arr.ranker import ArrStoical
+
+    ranker = ArrStoical(ArrStoical.Options(epochs=40, batch=4, warmup=5, learning_rate=3e-3), Context())
+    ranker.fit(split, split)
+    ranker.index(split.corpus)
+    return ranker

@@ -1,0 +1,79 @@
+"""docIDs of scheme `name`: short, unique, closed by an end token, whatever the titles hold."""
+
+import pytest
+from arrbench.errors import UsageError
+from arrbench.ranker import Context, Corpus, Document
+from arrbench_rankers.arr.docid import NameDocIds
+from arrbench_rankers.arr.trie import PrefixTree
+from arrbench_rankers.backbones import load_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def corpus_of(*titles):
+    return Corpus(Document(f"d{i:02}", title, title) for i, title in enumerate(titles))
+
+
+def spelt(corpus, known=None):
+    """Each docID as text, by a tokenizer that knows the words of `known`, else of the corpus."""
+    keep = NameDocIds.words(corpus) if known is None else known
+    tokenizer = load_tokenizer("tiny", [], keep, Context())
+    docids = NameDocIds.write(tokenizer, corpus)
+    assert all(docid[-1] == tokenizer.eos_token_id for docid in docids)
+    PrefixTree.build(docids)  # refuses docIDs that are not each at a leaf of its own
+    return [" ".join(tokenizer.convert_ids_to_tokens(docid[:-1])) for docid in docids]
+
+
+def test_a_title_is_its_own_docid():
+    assert spelt(corpus_of("Dog", "dog house", "cat")) == ["dog", "dog house", "cat"]
+
+
+def test_equal_titles_are_numbered_in_the_order_of_ids():
+    corpus = Corpus(Document(i, "bank", "") for i in ("c", "a", "b"))
+    assert spelt(corpus) == ["bank 3", "bank", "bank 2"]
+
+
+def test_a_number_that_another_title_bears_is_passed_over():
+    assert spelt(corpus_of("bank", "bank", "bank 2", "Bank")) == ["bank", "bank 3", "bank 2", "bank 4"]
+
+
+def test_numbers_from_ten_on_are_written_digit_by_digit():
+    assert spelt(corpus_of(*["bank"] * 12))[9:] == ["bank 1 0", "bank 1 1", "bank 1 2"]
+
+
+def test_a_title_without_tokens_is_a_number():
+    assert spelt(corpus_of("", " ", "dog")) == ["1", "2", "dog"]
+
+
+def test_titles_that_tokenize_alike_are_numbered():
+    known = ["dog", " ".join("0123456789")]
+    assert spelt(corpus_of("yeti", "unicorn", "dog"), known) == ["<unk>", "<unk> 2", "dog"]
+
+
+def test_a_title_that_spells_the_end_token_ends_no_docid_early():
+    assert spelt(corpus_of("dog </s> house", "dog")) == ["dog house", "dog"]
+
+
+def test_a_tokenizer_without_digits_is_refused_where_numbers_are_needed():
+    with pytest.raises(UsageError, match="'unicorn'.*digits"):
+        spelt(corpus_of("yeti", "unicorn"), known=["dog"])
+
+
+def test_a_tokenizer_without_an_end_token_is_refused():
+    tokenizer = load_tokenizer("tiny", [], ["dog"], Context())
+    tokenizer.eos_token = None
+    with pytest.raises(UsageError, match="no end-of-sequence token"):
+        NameDocIds.write(tokenizer, corpus_of("dog"))
+
+
+@given(st.lists(st.sampled_from(["a", "a 2", "a 3", "", "2", "b a", "a 2 2", "zz", "yy", "</s>"]), max_size=12))
+def test_any_titles_get_docids_that_are_unique_and_no_prefix_of_another(titles):
+    corpus = corpus_of(*titles)
+    assert len(set(spelt(corpus, ["a b", " ".join("0123456789")]))) == len(titles)
+
+
+def test_the_corpus_s_order_changes_no_docid():
+    documents = list(corpus_of("a", "a", "a 2", "", "zz", "yy"))
+    one = dict(zip((d.id for d in documents), spelt(Corpus(documents)), strict=True))
+    other = dict(zip((d.id for d in documents[::-1]), spelt(Corpus(documents[::-1])), strict=True))
+    assert one == other
