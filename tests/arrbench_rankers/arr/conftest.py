@@ -44,3 +44,33 @@ def trained(split):
     ranker.fit(split, split)
     ranker.index(split.corpus)
     return ranker
+
+
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def small_lm():
+    """Makes a random causal LM of a family, 40 tokens wide, end token 2: small_lm("llama", **config)."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def make(family, attention="sdpa", **config):
+        torch.manual_seed(0)
+        made = AutoConfig.for_model(family, **SMALL | config)
+        model = AutoModelForCausalLM.from_config(made, attn_implementation=attention).eval()
+        for parameter in model.parameters():  # away from the initial near-uniform predictions
+            parameter.data.mul_(3.0)
+        return model
+
+    return make
