@@ -1,0 +1,75 @@
+"""Which of a query's candidates stand together in training lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from arrbench.ties import tie_hash
+from arrbench_rankers.hashing import hash64
+
+if TYPE_CHECKING:
+    from arrbench.task import Split
+
+
+class TrainingLists:
+    """The distinct ranked lists of a training split, best document first, and how often each occurs."""
+
+    def __init__(self, lists: Sequence[tuple[tuple[str, ...], int]]) -> None:
+        self._lists = [ids for ids, _ in lists]
+        self._counts = np.array([count for _, count in lists], dtype=np.int64)
+        self.size = sum(map(len, self._lists))
+        found: dict[str, list[int]] = {}
+        for i, ids in enumerate(self._lists):
+            for document in ids:
+                found.setdefault(document, []).append(i)
+        self._found_in = {d: np.array(at) for d, at in found.items()}
+        total = max(1, int(self._counts.sum()))
+        self._shares = {d: float(self._counts[at].sum()) / total for d, at in self._found_in.items()}
+
+    @classmethod
+    def of(cls, split: Split) -> Self:
+        lists = Counter(tuple(split.judgments.ranked(q.id)) for q in split.queries)
+        return cls([(ids, count) for ids, count in sorted(lists.items()) if ids])
+
+    def plain(self) -> list[tuple[tuple[str, ...], int]]:
+        """What the constructor takes, as JSON has it."""
+        return list(zip(self._lists, self._counts.tolist(), strict=True))
+
+    def share(self, document: str) -> float:
+        """Share, 0 to 1, of the training lists that hold the document."""
+        return self._shares.get(document, 0.0)
+
+    def subset(self, candidates: Sequence[str], frequent_first: bool) -> list[str]:
+        """Of the candidate subsets in training lists, maximal ones only, the best, in its lists' order.
+
+        Best by (number of lists, size) with `frequent_first`, else by (size, number of lists); the tie
+        rule settles the rest. Empty where no candidate is in any training list.
+        """
+        # Lists are grouped by what they hold of the candidates through the xor of its documents' hashes,
+        # which costs array operations alone; the few groups are then looked at one by one.
+        signature = np.zeros(len(self._lists), dtype=np.uint64)
+        for document in candidates:
+            if document in self._found_in:
+                signature[self._found_in[document]] ^= np.uint64(hash64(document))
+        _, first, group = np.unique(signature, return_index=True, return_inverse=True)
+        counts = np.bincount(group, weights=self._counts)
+        wanted = set(candidates)
+        held = {}
+        for at, count in zip(first.tolist(), counts.tolist(), strict=True):
+            ids = [d for d in self._lists[at] if d in wanted]
+            if ids:
+                held[frozenset(ids)] = (count, ids)
+        maximal = [s for s in held if not any(s < other for other in held)]
+        if not maximal:
+            return []
+
+        def rank(subset: frozenset[str]) -> tuple[float, float, bytes]:
+            count, ids = held[subset]
+            primary, secondary = (count, len(ids)) if frequent_first else (len(ids), count)
+            return primary, secondary, tie_hash("", "\x00".join(sorted(ids)))
+
+        return held[max(maximal, key=rank)][1]

@@ -1,0 +1,181 @@
+"""Baselines that never read the query: where one comes near the best, the task is being shown.
+
+A baseline may look at the query's id and candidates, never at its text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
+from arrbench.ties import tie_hash
+from arrbench_rankers.hashing import hash64, uniform
+
+if TYPE_CHECKING:
+    from arrbench.task import Split
+
+
+class Random(Ranker):
+    """Scores drawn by a hash of (seed, query id, document id): the floor that every ranker stands on."""
+
+    libraries = ("numpy",)
+    query_independent = True
+
+    def index(self, corpus: Corpus) -> None:
+        self._hold(corpus.ids)
+
+    def _hold(self, ids: Sequence[str]) -> None:
+        import numpy as np
+
+        self._ids = ids
+        self._positions = {d: i for i, d in enumerate(ids)}
+        self._hashes = np.array([hash64(d) for d in ids], dtype=np.uint64)
+        self.index_bytes = self._hashes.nbytes
+
+    def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return [self._rank(query, k) for query in queries]
+
+    def _rank(self, query: Query, k: int) -> Ranking:
+        import numpy as np
+
+        ids: Sequence[str] = self._ids
+        hashes = self._hashes
+        if query.candidates is not None:
+            ids = query.candidates
+            hashes = hashes[[self._positions[d] for d in ids]]
+        scores = uniform(hashes ^ np.uint64(hash64(f"{self.context.seed}\x00{query.id}")))
+        k = min(k, len(ids))
+        top = np.argpartition(-scores, k - 1)[:k]
+        return Ranking([ids[i] for i in top], scores[top].tolist())
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        _write(folder, "ids.json", self._ids)
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        ranker = super().load(folder, context)
+        ranker._hold(json.loads((folder / "ids.json").read_text(encoding="utf-8")))
+        return ranker
+
+
+class Prior(Ranker):
+    """A document's mean gain over the training queries that could have ranked it: E[gain | candidate].
+
+    When retrieving, every training query could, and this orders documents by the sum of their gains in
+    training, frequency weighed by gain. When reranking, those count that had it among their candidates.
+    A document that no training query could rank scores 0.
+    """
+
+    query_independent = True
+    tuning = "on WordNet's dev: mean gain against counts and reciprocal ranks (3 settings)"
+
+    def fit(self, train: Split, dev: Split) -> None:
+        gains: Counter[str] = Counter()
+        offered: Counter[str] = Counter()
+        everywhere = 0
+        for query in train.queries:
+            if query.candidates is None:
+                everywhere += 1
+            else:
+                offered.update(query.candidates)
+            for document in train.judgments.grades.get(query.id, {}):
+                gains[document] += train.judgments.gain(query.id, document)
+        self._mean_gain = {d: gain / (everywhere + offered[d]) for d, gain in gains.items() if gain}
+
+    def index(self, corpus: Corpus) -> None:
+        scores = {d: self._mean_gain.get(d, 0.0) for d in corpus.ids}
+        # One order of equal scores for all queries: which of them make the top k is nobody's choice.
+        order = sorted(corpus.ids, key=lambda d: (-scores[d], tie_hash("", d)))
+        self._hold({d: scores[d] for d in order})
+
+    def _hold(self, scores: Mapping[str, float]) -> None:
+        self._scores = scores
+        self._order, self._descending = list(scores), list(scores.values())
+        self.parameters = sum(score > 0 for score in self._descending)
+
+    def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return [
+            Ranking(self._order[:k], self._descending[:k])
+            if q.candidates is None
+            else _top(q.candidates, self._scores, k)
+            for q in queries
+        ]
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        _write(folder, "prior.json", self._scores)
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        ranker = super().load(folder, context)
+        ranker._hold(json.loads((folder / "prior.json").read_text(encoding="utf-8")))
+        return ranker
+
+
+class Chain(Ranker):
+    """Finds the candidates that stand together in training lists, and puts them first in those lists' order.
+
+    Of the candidate subsets that some training list holds, and that no other such subset contains, it
+    takes the largest, or the one in most lists; fit settles which by how often it is the judged set on
+    dev. The others follow by the share of training lists that they are in.
+    """
+
+    libraries = ("numpy",)
+    settings = frozenset({"rerank"})
+    query_independent = True
+    tuning = "on dev, in every fit: the largest subset against the most frequent (2 settings)"
+
+    def fit(self, train: Split, dev: Split) -> None:
+        from arrbench_rankers.co_occurrence import TrainingLists
+
+        self._lists = TrainingLists.of(train)
+        self._frequent_first = self._hits(dev, True) > self._hits(dev, False)
+        self.facts["frequent_first"] = self._frequent_first
+        self.parameters = self._lists.size
+
+    def _hits(self, dev: Split, frequent_first: bool) -> int:
+        """On how many dev queries (of 1,000 at most) the subset taken is just the judged one."""
+        judged = [(q.candidates or (), set(dev.judgments.ranked(q.id))) for q in dev.queries[:1000]]
+        return sum(set(self._lists.subset(c, frequent_first)) == ranked for c, ranked in judged)
+
+    def index(self, corpus: Corpus) -> None:
+        self.index_bytes = 0  # the training lists are all it looks at
+
+    def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        return [self._rank(query.candidates or (), k) for query in queries]
+
+    def _rank(self, candidates: Sequence[str], k: int) -> Ranking:
+        chosen = self._lists.subset(candidates, self._frequent_first)
+        scores = {d: self._lists.share(d) for d in candidates}
+        scores |= {d: 2.0 - place / len(chosen) for place, d in enumerate(chosen)}
+        return _top(candidates, scores, k)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        _write(folder, "chain.json", {"frequent_first": self._frequent_first, "lists": self._lists.plain()})
+
+    @classmethod
+    def load(cls, folder: Path, context: Context) -> Self:
+        from arrbench_rankers.co_occurrence import TrainingLists
+
+        ranker = super().load(folder, context)
+        saved = json.loads((folder / "chain.json").read_text(encoding="utf-8"))
+        ranker._lists = TrainingLists([(tuple(ids), count) for ids, count in saved["lists"]])
+        ranker._frequent_first = saved["frequent_first"]
+        ranker.parameters = ranker._lists.size
+        ranker.index_bytes = 0
+        return ranker
+
+
+def _top(candidates: Sequence[str], scores: Mapping[str, float], k: int) -> Ranking:
+    best = sorted(candidates, key=lambda d: (-scores[d], tie_hash("", d)))[:k]
+    return Ranking(best, [scores[d] for d in best])
+
+
+def _write(folder: Path, name: str, data: object) -> None:
+    (folder / name).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
