@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus, Query
 from arrbench.ties import tie_hash
@@ -83,6 +84,16 @@ class Task(ABC):
     @abstractmethod
     def split(self, name: SplitName) -> Split:
         """The judged queries of a split; all splits share one corpus; no test query is in train."""
+
+    @classmethod
+    def find(cls, source: DataSource) -> Path | None:
+        """Where the task's data lie on this machine, None where they are nowhere."""
+        return None
+
+    @classmethod
+    def fetch(cls, cache: Path) -> Path:
+        """Bring the task's data into the cache and say where; UsageError where that can't be done."""
+        raise UsageError(f"{cls.__name__} fetches no data of its own; give a folder with --data-dir")
 
     def fingerprint(self) -> str:
         """SHA-256 over corpus, queries, candidates, grades and gains, whatever their order."""

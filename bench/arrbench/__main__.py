@@ -1,0 +1,5 @@
+"""`python -m arrbench` is `arrbench`."""
+
+from arrbench.cli import main
+
+main()

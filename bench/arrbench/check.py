@@ -1,0 +1,40 @@
+"""Importing every plugin in a process of its own, so that a broken one harms nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from arrbench.errors import UsageError
+from arrbench.plugins import installed, ranker_class, task_class
+
+
+def check_plugins() -> dict[tuple[str, str, str], str | None]:
+    """(kind, name, target) of each plugin -> what is wrong with it, None where it can be used."""
+    asked = [sys.executable, "-m", "arrbench.check"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise UsageError(f"the plugins can't be checked: {last[0]}")
+    return {(kind, name, target): fault for kind, name, target, fault in json.loads(answer.stdout)}
+
+
+def _faults() -> list[tuple[str, str, str, str | None]]:
+    found: list[tuple[str, str, str, str | None]] = []
+    for plugin in installed("ranker", "baseline", "task"):
+        fault = None
+        try:
+            if plugin.kind == "task":
+                task_class(plugin.name)
+            else:
+                ranker_class(plugin.name)
+        except UsageError as error:
+            fault = str(error)
+        found.append((plugin.kind, plugin.name, plugin.target, fault))
+    return found
+
+
+if __name__ == "__main__":
+    _real, sys.stdout = sys.stdout, sys.stderr  # a plugin that prints when imported spoils nothing
+    json.dump(_faults(), _real)

@@ -1,0 +1,44 @@
+"""arrbench data: where tasks' data lie, and bringing them here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("data")
+def command() -> None:
+    """Find and fetch the data of tasks."""
+
+
+@command.command("fetch")
+@click.argument("task")
+def fetch(task: str) -> None:
+    """Bring the data of TASK into the cache, unless they are there."""
+    from arrbench.planning import cache_folder
+    from arrbench.plugins import task_class
+    from arrbench.task import DataSource
+
+    _, cls = task_class(task)
+    found = cls.find(DataSource(None, cache_folder(), offline=True))
+    click.echo(f"{task}: {found or cls.fetch(cache_folder())}")
+
+
+@command.command("list")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="A folder to look in first.")
+def list_(data_dir: Path | None) -> None:
+    """Show where the data of each installed task are found."""
+    from arrbench.errors import UsageError
+    from arrbench.planning import cache_folder
+    from arrbench.plugins import installed, task_class
+    from arrbench.task import DataSource
+
+    for plugin in installed("task"):
+        try:
+            _, cls = task_class(plugin.name)
+            found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
+        except UsageError as error:
+            click.echo(f"{plugin.name}: {error}")
+            continue
+        click.echo(f"{plugin.name}: {found or 'not found'}")

@@ -1,0 +1,125 @@
+"""arrbench doctor: what this machine has, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+# Imported in a process of its own: FAISS may be broken, and touches its GPUs to count them.
+_ASK_FAISS = (
+    "import faiss, json; print(json.dumps("
+    "[faiss.__version__, faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: what was found, whether the default run is hurt by it, and what would help."""
+
+    what: str
+    found: str
+    ok: bool = True
+    advice: str = ""
+
+
+@click.command("doctor")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="A folder to look for data in first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(data_dir: Path | None, as_json: bool) -> int:
+    """Check versions, device, FAISS, Java, data, caches and plugins, with advice."""
+    findings = [*_versions(), _device(), _faiss(), _java(), *_data(data_dir), _cache(), *_plugins()]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "findings": [asdict(f) for f in findings]}, indent=1))
+    else:
+        width = max(len(f.what) for f in findings)
+        for f in findings:
+            click.echo(f"{'ok ' if f.ok else 'BAD'} {f.what:{width}}  {f.found}")
+            if f.advice:
+                click.echo(f"    {'':{width}}  -> {f.advice}")
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def _versions() -> Iterator[Finding]:
+    from arrbench.measure.resources import hardware, software
+
+    for name, version in software().items():
+        if version:
+            yield Finding(name, str(version))
+    machine = hardware({})
+    yield Finding("machine", f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB")
+
+
+def _device() -> Finding:
+    from arrbench import devices
+    from arrbench.errors import UsageError
+
+    try:
+        device = devices.choose("auto")
+    except UsageError as error:
+        return Finding("device", str(error), ok=False, advice="install torch: see README, Devices")
+    if device["device"] == "cpu":
+        return Finding("device", "cpu; torch sees no accelerator")
+    return Finding("device", f"{device['device']}: {device['name']}, driver {device.get('driver')}")
+
+
+def _faiss() -> Finding:
+    answer = subprocess.run([sys.executable, "-c", _ASK_FAISS], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
+        advice = 'pip install "arrbench[cpu]", or "arrbench[gpu]" on a CUDA machine; never both'
+        return Finding("faiss", last[0], ok=False, advice=advice)
+    version, gpus = json.loads(answer.stdout)
+    return Finding("faiss", f"{version}, {gpus} GPUs")
+
+
+def _java() -> Finding:
+    try:
+        answer = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return Finding("java", "none; no installed ranker of this distribution needs it")
+    return Finding("java", (answer.stderr or answer.stdout).splitlines()[0])
+
+
+def _data(data_dir: Path | None) -> Iterator[Finding]:
+    from arrbench.errors import UsageError
+    from arrbench.planning import cache_folder
+    from arrbench.plugins import installed, task_class
+    from arrbench.task import DataSource
+
+    for plugin in installed("task"):
+        try:
+            _, cls = task_class(plugin.name)
+            found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
+        except UsageError as error:
+            yield Finding(f"data of {plugin.name}", str(error), ok=False)
+            continue
+        advice = (
+            "" if found else f"arrbench data fetch {plugin.name} (a run does it by itself unless --offline)"
+        )
+        yield Finding(f"data of {plugin.name}", str(found or "not here"), advice=advice)
+
+
+def _cache() -> Finding:
+    from arrbench.planning import cache_folder
+
+    folder = cache_folder()
+    if not folder.exists():
+        return Finding("cache", f"{folder}, empty")
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return Finding("cache", f"{folder}, {size / 1024**2:.0f} MiB")
+
+
+def _plugins() -> Iterator[Finding]:
+    from arrbench.check import check_plugins
+
+    checked = check_plugins()
+    for (kind, name, _), fault in sorted(checked.items(), key=str):
+        if fault:
+            yield Finding(f"{kind} {name}", fault, ok=False, advice="repair or uninstall its distribution")
+    yield Finding("plugins", f"{len(checked)} checked")

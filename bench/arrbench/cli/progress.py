@@ -1,0 +1,79 @@
+"""What a run shows while it runs: one line a trial on stderr, nothing when nobody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from arrbench.execution import Watcher, quiet
+
+
+class RateColumn(ProgressColumn):
+    """Steps a second of the phase."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class Bars:
+    """A Watcher that shows each running trial's phase, steps, rate and time left."""
+
+    def __init__(self, progress: Progress, trials: int) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("trials", total=trials, phase="")
+        self._lines: dict[str, TaskID] = {}
+        self._phases: dict[str, str] = {}
+
+    def started(self, name: str) -> None:
+        self._lines[name] = self._progress.add_task(escape(name), total=None, phase="start")
+
+    def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None:
+        line = self._lines[name]
+        if self._phases.get(name) != phase:
+            self._phases[name] = phase
+            self._progress.reset(line, total=total, phase=phase)
+        if done is not None:
+            self._progress.update(line, completed=done, total=total)
+
+    def finished(self, name: str, error: str | None) -> None:
+        self._progress.remove_task(self._lines.pop(name))
+        self._progress.advance(self._whole)
+        if error:
+            self._progress.console.print(f"[red]failed[/] {escape(name)}: {escape(error)}", highlight=False)
+
+
+@contextmanager
+def watching(trials: int, silent: bool) -> Iterator[Watcher]:
+    """A Watcher for a run of so many trials; shows nothing when silenced or when stderr is no terminal."""
+    console = Console(stderr=True)
+    if silent or not console.is_terminal or trials == 0:
+        yield quiet()
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("[cyan]{task.fields[phase]}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bars(progress, trials)

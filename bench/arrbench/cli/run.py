@@ -1,0 +1,142 @@
+"""arrbench run: train and measure rankers on a task, and print their leaderboard."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from arrbench.planning import Plan
+
+BOARD_TABLE = "board"  # what `publish` reads of the same file
+
+
+def _from_config(ctx: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
+    """The file's values become the options' defaults, so that words on the command line win."""
+    if file is None:
+        return None
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {file}: {error}") from error
+    values.pop(BOARD_TABLE, None)
+    known = {p.name for p in ctx.command.params if p.name}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            from arrbench.plugins import nearest
+
+            raise UsageError(f"--config {file}: unknown key {key!r}; {nearest(key, sorted(known))}")
+        defaults[name] = ",".join(map(str, value)) if isinstance(value, list) else value
+    ctx.default_map = defaults
+    return file
+
+
+def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(word) for word in str(text).split(",")))
+    except ValueError as error:
+        raise UsageError(f"--seeds {text!r}: give whole numbers joined by commas, such as 1,2,3") from error
+
+
+@click.command("run")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    callback=_from_config,
+    is_eager=True,
+    expose_value=False,
+    metavar="FILE",
+    help="A TOML file with these options' values, for a whole experiment.",
+)
+@click.option("--rankers", metavar="NAMES", default="", help="Such as bm25,de:dim=32,arr-stoical:alpha=2.")
+@click.option("--task", default="wordnet", show_default=True, help="Such as wordnet:root=animal.n.01.")
+@click.option("--seeds", default="1", show_default=True, callback=_seeds, help="One trial a seed: 1,2,3.")
+@click.option(
+    "--k", type=int, help="Documents a ranking.  [default: 100 retrieving, all candidates reranking]"
+)
+@click.option("--limit", type=int, help="At most so many queries a split: a trial run, not a result.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps …")
+@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads a trial may use.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the task's data lie.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where records go.",
+)
+@click.option("--no-save", is_flag=True, help="Keep no trained models.")
+@click.option("--force", is_flag=True, help="Run what is recorded already again.")
+@click.option("--offline", is_flag=True, help="Nothing may reach for a network.")
+@click.option(
+    "--timeout", type=float, default=7200.0, show_default=True, help="Seconds a phase of a trial may take."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the records as JSON, and nothing else on stdout."
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def command(
+    rankers: str,
+    task: str,
+    seeds: tuple[int, ...],
+    no_save: bool,
+    timeout: float,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> int:
+    """Train and measure rankers on a task, and print their leaderboard.
+
+    Query-independent baselines run beside them, since a board without them can't be read. What is
+    recorded under the same key is not run again.
+    """
+    from arrbench import spec
+    from arrbench.cli.progress import watching
+    from arrbench.planning import Experiment, plan
+    from arrbench.record import row
+    from arrbench.runner import run
+
+    words = spec.split(rankers)
+    planned = plan(Experiment(words, task, seeds, save=not no_save, timeout_s=timeout, **settings))
+    for warning in planned.warnings:
+        click.echo(f"arrbench: {warning}", err=True)
+    if dry_run:
+        _print_plan(planned, as_json)
+        return 0
+    with watching(len(planned.missing), quiet) as watcher:
+        records = run(planned, watcher)
+    rows = [row(record, cached=cached) for record, cached in records]
+    if as_json:
+        from arrbench.cli.output import print_rows
+
+        print_rows(rows)
+    else:
+        from arrbench.cli.output import print_table
+
+        print_table(rows, settings["out"])
+    return 1 if any(record.status == "failed" for record, _ in records) else 0
+
+
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    import json
+
+    lines = [
+        {"ranker": p.trial.ranker.label, "task": p.trial.task.label, "seed": p.trial.seed, "key": p.trial.key,
+         "cached": p.record is not None, "command": p.trial.command()}
+        for p in plan.trials
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "plan": lines}, indent=1))
+        return
+    for line in lines:
+        click.echo(f"{'cached' if line['cached'] else 'to run':7} {line['key']}  {line['command']}")

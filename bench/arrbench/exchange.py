@@ -1,0 +1,108 @@
+"""The folder through which a trial's process gets its data: all a ranker may see, and no more.
+
+Written by the parent, read by the worker: corpus, judged train and dev queries, and the test
+queries without their judgments, which stay with the parent. Plain JSON lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from arrbench.errors import UsageError
+from arrbench.ranker import Corpus, Document, Query
+from arrbench.task import Judgments, Split, SplitName, Task
+
+
+def limited(split: Split, limit: int | None) -> Split:
+    """The split cut to `limit` queries, chosen by a hash of their ids so that order plays no part."""
+    if limit is None or len(split.queries) <= limit:
+        return split
+    kept = sorted(split.queries, key=lambda q: hashlib.blake2b(q.id.encode()).digest())[:limit]
+    grades = {q.id: split.judgments.grades.get(q.id, {}) for q in kept}
+    return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
+
+
+def check_ids(ids: Iterable[str], what: str) -> None:
+    """Ids must survive a TREC file: UsageError for one that is empty or holds white space."""
+    for i in ids:
+        if not i or any(c.isspace() for c in i):
+            raise UsageError(f"{what} id {i!r} is empty or holds white space, which a TREC run can't carry")
+
+
+def write(folder: Path, task: Task, limit: int | None) -> None:
+    """Write the inputs of every trial on this task."""
+    folder.mkdir(parents=True)
+    test = limited(task.split("test"), limit)
+    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in test.corpus)
+    _write_lines(folder / "corpus.jsonl", documents)
+    _write_lines(folder / "queries.jsonl", (_query(q) for q in test.queries))
+    for name in ("train", "dev"):
+        _write_split(folder, name, limited(task.split(name), limit))
+
+
+def read_corpus(folder: Path) -> Corpus:
+    return Corpus(Document(**line) for line in _read_lines(folder / "corpus.jsonl"))
+
+
+def read_queries(folder: Path) -> list[Query]:
+    return [_as_query(line) for line in _read_lines(folder / "queries.jsonl")]
+
+
+def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
+    queries: list[Query] = []
+    grades: dict[str, dict[str, int]] = {}
+    for line in _read_lines(folder / f"{name}.jsonl"):
+        grades[line["id"]] = line.pop("grades")
+        queries.append(_as_query(line))
+    gains = json.loads((folder / f"{name}.gains.json").read_text(encoding="utf-8"))
+    return Split(tuple(queries), Judgments(grades, None if gains is None else dict(gains)), corpus)
+
+
+def _write_split(folder: Path, name: SplitName, split: Split) -> None:
+    judged = ({**_query(q), "grades": dict(split.judgments.grades.get(q.id, {}))} for q in split.queries)
+    _write_lines(folder / f"{name}.jsonl", judged)
+    gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
+    (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
+
+
+def _query(q: Query) -> dict[str, object]:
+    candidates: Sequence[str] | None = q.candidates
+    return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
+
+
+def _as_query(line: dict[str, Any]) -> Query:
+    candidates = None if line["candidates"] is None else tuple(line["candidates"])
+    return Query(line["id"], line["text"], candidates, frozenset(line["excluded"]))
+
+
+def _write_lines(file: Path, lines: Iterable[object]) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def write_export(folder: Path, test: Split) -> None:
+    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in test.corpus)
+    _write_lines(folder / "corpus.jsonl", documents)
+    _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
+    with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
+        for q in test.queries:
+            for document in sorted(test.judgments.grades.get(q.id, {})):
+                qrels.write(f"{q.id} 0 {document} {test.judgments.gain(q.id, document)}\n")
+    if any(q.candidates is not None for q in test.queries):
+        with (folder / "candidates.trec").open("w", encoding="utf-8") as run:
+            for q in test.queries:
+                for rank, document in enumerate(q.candidates or (), start=1):
+                    run.write(f"{q.id} Q0 {document} {rank} 0 candidates\n")

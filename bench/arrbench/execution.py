@@ -1,0 +1,253 @@
+"""Running trials in processes of their own: trainings side by side, timed phases alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection, Listener, wait
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from arrbench.launch import Launcher
+from arrbench.worker import Job
+
+_POLL_S = 0.05
+_LINGER_S = 10.0
+
+State = Literal["training", "waiting", "alone", "done"]
+
+
+class Watcher(Protocol):
+    """Hears what trials do; the command line shows it."""
+
+    def started(self, name: str) -> None: ...
+    def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None: ...
+    def finished(self, name: str, error: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a worker ended: its error if it failed, and the parent's own clock over its timed phases."""
+
+    name: str
+    error: str | None
+    wall_ms: Mapping[str, float]
+    claimed_ms: Mapping[str, float]
+
+
+@dataclass
+class _Worker:
+    name: str
+    file: Path
+    state: State = "training"
+    connection: Connection | None = None
+    phase: str = "start"
+    phase_started: float = field(default_factory=time.monotonic)
+    error: str | None = None
+    wall_ms: dict[str, float] = field(default_factory=dict)
+    claimed_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Execution:
+    """Runs jobs to their end. At most `side_by_side` train at once; a timed phase has the machine.
+
+    `background` are processes of the parent's own (compilations) that no timed phase may meet.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        key: str,
+        watcher: Watcher,
+        side_by_side: int,
+        timeout_s: float,
+        background: Sequence[subprocess.Popen[Any]] = (),
+    ) -> None:
+        self._launcher = launcher
+        self._watcher = watcher
+        self._side_by_side = side_by_side
+        self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
+        self._timeout_s = timeout_s
+        self._background = background
+        self._listener = Listener(authkey=bytes.fromhex(key))
+        self._arrivals: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
+        self._alive: dict[str, _Worker] = {}
+        self._closed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def run(self, jobs: Sequence[tuple[str, Job]]) -> Iterator[Ending]:
+        """Endings as they come. While the caller handles one, no timed phase is running."""
+        pending = list(jobs)
+        while pending or self._alive:
+            while pending and self._may_start():
+                self._start(*pending.pop(0))
+            self._grant_turn()
+            self._listen()
+            yield from self._reap()
+            self._end_overdue()
+
+    def close(self) -> None:
+        """End every worker still running."""
+        self._closed = True
+        self._launcher.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()
+                hello = json.loads(connection.recv_bytes())
+            except Exception:  # a worker that died while it connected, a stranger without the key
+                if self._closed:
+                    return
+                continue
+            self._arrivals.put((hello["job"], connection))
+
+    def _states(self) -> list[State]:
+        return [w.state for w in self._alive.values()]
+
+    def _may_start(self) -> bool:
+        states = self._states()
+        return (
+            "alone" not in states
+            and states.count("training") < self._side_by_side
+            and len(states) < self._most_alive
+        )
+
+    def _start(self, name: str, job: Job) -> None:
+        out = Path(job.out)
+        file = out / "job.json"
+        file.write_text(json.dumps(asdict(job)), encoding="utf-8")
+        self._alive[str(file)] = _Worker(name, file)
+        self._watcher.started(name)
+        self._launcher.start(str(self._listener.address), file, out / "log.txt")
+
+    def _grant_turn(self) -> None:
+        states = self._states()
+        if "training" in states or "alone" in states or any(p.poll() is None for p in self._background):
+            return
+        worker = next((w for w in self._alive.values() if w.state == "waiting"), None)
+        if worker:
+            worker.state = "alone"
+            self._enter(worker, "turn")
+            self._answer(worker)
+
+    def _answer(self, worker: _Worker) -> None:
+        with contextlib.suppress(OSError):  # it ended meanwhile, which its exit status will say
+            assert worker.connection is not None
+            worker.connection.send_bytes(b"go")
+
+    def _listen(self) -> None:
+        while not self._arrivals.empty():
+            file, connection = self._arrivals.get()
+            if file in self._alive:
+                self._alive[file].connection = connection
+        by_connection = {
+            w.connection: w for w in self._alive.values() if w.connection and not w.connection.closed
+        }
+        if not by_connection:
+            time.sleep(_POLL_S)
+        for ready in wait(list(by_connection), timeout=_POLL_S):
+            assert isinstance(ready, Connection)
+            worker = by_connection[ready]
+            try:
+                message = json.loads(ready.recv_bytes())
+            except (EOFError, OSError):
+                ready.close()
+                continue
+            self._hear(worker, message)
+
+    def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
+        match message.pop("event"):
+            case "phase":
+                self._enter(worker, message["phase"])
+            case "progress":
+                self._watcher.progress(worker.name, message["phase"], message["done"], message["total"])
+            case "timing":
+                self._enter(worker, f"rank ({message['scenario']})")
+                self._answer(worker)
+            case "ready":
+                worker.state = "waiting"
+                self._enter(worker, "waiting for its turn")
+            case "timed":
+                elapsed = time.monotonic() - worker.phase_started
+                worker.wall_ms[message["scenario"]] = elapsed * 1e3
+                worker.claimed_ms[message["scenario"]] = message["milliseconds"]
+            case "failed":
+                worker.error = message["error"]
+            case "done":
+                worker.state = "done"
+                self._enter(worker, "done")
+
+    def _enter(self, worker: _Worker, phase: str) -> None:
+        worker.phase, worker.phase_started = phase, time.monotonic()
+        self._watcher.progress(worker.name, phase, None, None)
+
+    def _reap(self) -> Iterator[Ending]:
+        for file, status in self._launcher.ended().items():
+            worker = self._alive[file]
+            while worker.connection and not worker.connection.closed and worker.connection.poll():
+                try:
+                    self._hear(worker, json.loads(worker.connection.recv_bytes()))
+                except (EOFError, OSError):
+                    break
+            if worker.connection:
+                worker.connection.close()
+            del self._alive[file]
+            if worker.state != "done" and worker.error is None:
+                worker.error = f"{_how_it_ended(status)} in phase {worker.phase!r}"
+            yield Ending(worker.name, worker.error, worker.wall_ms, worker.claimed_ms)
+
+    def _end_overdue(self) -> None:
+        for worker in self._alive.values():
+            if worker.state == "waiting":
+                continue
+            allowed = _LINGER_S if worker.state == "done" else self._timeout_s
+            if time.monotonic() - worker.phase_started > allowed:
+                if worker.state != "done" and worker.error is None:
+                    worker.error = (
+                        f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
+                    )
+                self._launcher.kill(worker.file)
+
+
+def clock_mismatch(ending: Ending) -> str | None:
+    """Whether a worker's samples add up to what the parent saw: its clock bounds them.
+
+    The sum can't exceed the parent's wall clock, and can't be far below it either: between two
+    timed calls the harness spends microseconds.
+    """
+    for scenario, wall in ending.wall_ms.items():
+        claimed = ending.claimed_ms[scenario]
+        if claimed > wall or claimed < 0.5 * (wall - 2_000.0):
+            return (
+                f"clock mismatch: the {scenario} scenario's samples add up to {claimed:.0f} ms, "
+                f"the parent's clock saw {wall:.0f} ms"
+            )
+    return None
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = "; out of memory?" if -status == signal.SIGKILL else ""
+        return f"killed by signal {-status} ({name}{hint})"
+    return f"exited with status {status}"
+
+
+def quiet() -> Watcher:
+    """A watcher that shows nothing."""
+    return _Quiet()
+
+
+class _Quiet:
+    def started(self, name: str) -> None: ...
+    def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None: ...
+    def finished(self, name: str, error: str | None) -> None: ...

@@ -1,0 +1,111 @@
+"""What a phase costs and what machine it ran on: clocks, memory, hardware, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from arrbench.record import Seconds
+
+MIB = 1024 * 1024
+VERSIONS = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "faiss-cpu",
+    "faiss-gpu",
+    "bm25s",
+    "ranx",
+    "numba",
+    "numpy",
+)
+
+
+@contextmanager
+def clock(into: dict[str, Seconds], phase: str) -> Iterator[None]:
+    """Take wall and CPU seconds (all threads of this process) of a block."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        yield
+    finally:
+        into[phase] = Seconds(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
+
+
+def contended(seconds: Seconds) -> bool:
+    """Whether a phase waited for a processor: wall clock far above the CPU time it got."""
+    return seconds.wall > 1.5 * seconds.cpu + 1.0
+
+
+def peak_rss() -> int:
+    """The largest resident set of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def hardware(device: Mapping[str, Any]) -> dict[str, Any]:
+    """The machine as far as it can change a figure, and a fingerprint of that."""
+    parts: dict[str, Any] = {
+        "cpu": _cpu_model(),
+        "architecture": platform.machine(),
+        "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        "logical_cores": psutil.cpu_count() or 1,
+        "memory_gib": round(psutil.virtual_memory().total / 1024**3),
+        "gpu": device.get("name"),
+        "gpu_memory_gib": device.get("memory_gib"),
+        "gpu_driver": device.get("driver"),
+    }
+    text = "|".join(f"{k}={v}" for k, v in sorted(parts.items()))
+    return {**parts, "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12]}
+
+
+def software() -> dict[str, Any]:
+    """Versions that can change a figure, read from metadata without importing anything."""
+    versions: dict[str, Any] = {
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.release()}",
+        "arrbench": metadata.version("arrbench"),
+    }
+    for name in VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    versions["git_commit"] = _git_commit()
+    return versions
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package runs from; None for an installed wheel."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

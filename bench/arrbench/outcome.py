@@ -1,0 +1,221 @@
+"""From what a worker left in its folder to a record: checked, brought into canonical order, measured."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arrbench.errors import TrialError
+from arrbench.execution import Ending, clock_mismatch
+from arrbench.measure import latency, resources
+from arrbench.measure.quality import canonical, evaluate, validate
+from arrbench.measure.validity import constraint_violations
+from arrbench.ranker import Query, Ranking
+from arrbench.record import Memory, Record, Seconds
+from arrbench.task import Split
+from arrbench.trial import Trial
+
+AGREEMENT_CUTOFF = 10
+MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
+
+
+def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One value a test query, in query order, of a measure of the record in `folder`."""
+    file = folder / "samples.npz"
+    try:
+        with np.load(file, allow_pickle=False) as samples:
+            values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"]
+    except (OSError, KeyError, ValueError) as error:
+        raise TrialError(f"{file} holds no per-query {measure}: {error}") from error
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """A scenario's rankings in canonical order, and what was wrong with those that are missing."""
+
+    rankings: dict[str, Ranking]
+    raw_scores: dict[str, list[float]]
+    faults: list[str]
+
+
+def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record:
+    """The record of a trial that ended; what belongs beside record.json is written into `folder`.
+
+    Whatever breaks the contract makes a failed record that says so; it never raises for it.
+    """
+    error = ending.error or clock_mismatch(ending)
+    if error is None:
+        try:
+            return _measured(trial, test, folder)
+        except TrialError as broken:
+            error = str(broken)
+    _remove(
+        folder, "rankings.jsonl", "single.jsonl", "timing.npz", "generations.jsonl", "worker.json", "job.json"
+    )
+    return Record(status="failed", error=error, **_described(trial))
+
+
+def _measured(trial: Trial, test: Split, folder: Path) -> Record:
+    queries, k = test.queries, trial.conditions.k
+    worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
+    answers = _read_answers(folder / "rankings.jsonl", test, k)
+    single = _read_answers(folder / "single.jsonl", test, k)
+    for scenario, found in (("batch", answers), ("single-stream", single)):
+        if found.faults:
+            raise TrialError(
+                f"{len(found.faults)} of {len(queries)} {scenario} rankings break the contract; "
+                f"the first: {found.faults[0]}"
+            )
+    per_query = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
+    with np.load(folder / "timing.npz", allow_pickle=False) as timing:
+        single_ms, batch_ms = timing["single"], timing["batch"]
+    _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
+    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, per_query)
+    phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
+    record = Record(
+        status="ok",
+        **_described(trial),
+        n_empty=sum(not answers.rankings[q.id].ids for q in queries),
+        n_failed=0,
+        metrics={name: float(np.mean(values)) for name, values in per_query.items()},
+        latency_ms=latency.summary(single_ms.tolist()),
+        throughput_qps=latency.queries_per_second(batch_ms.tolist(), len(queries)),
+        batch_size=len(queries),
+        single_batch_agreement=_agreement(queries, answers, single),
+        contended=trial.conditions.device == "cpu" and any(resources.contended(s) for s in phases.values()),
+        memory=Memory(
+            rss_increase_mb=worker["rss_increase_mb"],
+            device_peak_mb=worker["device_peak_mb"],
+            index_mb=None if worker["index_bytes"] is None else worker["index_bytes"] / resources.MIB,
+            parameters=worker["parameters"],
+        ),
+        cvr=_violations(folder / "generations.jsonl", test),
+        facts=worker["facts"],
+        load_s=phases.get("load_s"),
+        fit_s=phases.get("fit_s"),
+        index_s=phases.get("index_s"),
+        warmup_s=phases.get("warmup_s"),
+    )
+    _remove(
+        folder, "rankings.jsonl", "single.jsonl", "timing.npz", "generations.jsonl", "worker.json", "job.json"
+    )
+    return record
+
+
+def _described(trial: Trial) -> dict[str, Any]:
+    """The fields that are known before a trial runs."""
+    ranker, task, c = trial.ranker, trial.task, trial.conditions
+    return {
+        "key": trial.key,
+        "ranker": ranker.plugin.name,
+        "label": ranker.label,
+        "options": dict(ranker.options),
+        "tuning": ranker.cls.tuning,
+        "query_independent": ranker.cls.query_independent,
+        "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
+        "weights": dict(trial.weights),
+        "task": task.name,
+        "task_label": task.label,
+        "task_options": dict(task.options),
+        "task_facts": dict(task.facts),
+        "licence": task.licence,
+        "headline": task.headline,
+        "setting": task.setting,
+        "fingerprint": task.fingerprint,
+        "split": "test",
+        "n_queries": task.n_queries,
+        "n_documents": task.n_documents,
+        "k": c.k,
+        "limit": c.limit,
+        "seed": trial.seed,
+        "device": c.device,
+        "dtype": c.dtype,
+        "threads": c.threads,
+        "hardware": dict(c.hardware),
+        "software": dict(c.software),
+        "command": trial.command(),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _read_answers(file: Path, test: Split, k: int) -> _Answers:
+    """The rankings of a scenario, each checked against the contract before it counts."""
+    with file.open(encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    if len(found) != len(test.queries):
+        raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
+    spare = max((len(q.excluded) for q in test.queries), default=0)
+    answers = _Answers({}, {}, [])
+    for query, line in zip(test.queries, found, strict=True):
+        ranking = Ranking(line["ids"], line["scores"])
+        try:
+            validate(query, ranking, test.corpus.positions, k + spare)
+        except TrialError as fault:
+            answers.faults.append(str(fault))
+            continue
+        ordered = canonical(query, ranking, k)
+        raw = dict(zip(ranking.ids, ranking.scores, strict=True))
+        answers.rankings[query.id] = ordered
+        answers.raw_scores[query.id] = [raw[d] for d in ordered.ids]
+    return answers
+
+
+def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> float:
+    """Share of queries whose top 10 is the same in both scenarios, in the same order."""
+    same = [
+        list(batch.rankings[q.id].ids[:AGREEMENT_CUTOFF])
+        == list(single.rankings[q.id].ids[:AGREEMENT_CUTOFF])
+        for q in queries
+    ]
+    return sum(same) / len(same)
+
+
+def _violations(file: Path, test: Split) -> float | None:
+    if not file.exists():
+        return None
+    with file.open(encoding="utf-8") as lines:
+        generations = {line["id"]: line["generated"] for line in map(json.loads, lines)}
+    return constraint_violations(generations, test.queries, test.corpus.positions)
+
+
+def _write_run(file: Path, trial: Trial, queries: Sequence[Query], rankings: Mapping[str, Ranking]) -> None:
+    tag = trial.ranker.label.replace(" ", "_")
+    with file.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+        for q in queries:
+            ranking = rankings[q.id]
+            for rank, (document, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=1):
+                packed.write(f"{q.id} Q0 {document} {rank} {score!r} {tag}\n".encode())
+
+
+def _write_samples(
+    file: Path,
+    queries: Sequence[Query],
+    answers: _Answers,
+    single_ms: np.ndarray[Any, np.dtype[np.float64]],
+    batch_ms: np.ndarray[Any, np.dtype[np.float64]],
+    per_query: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]],
+) -> None:
+    """Arrays without objects: samples in ms, per-query measures, raw scores in the run's order."""
+    scores = [answers.raw_scores[q.id] for q in queries]
+    arrays: dict[str, Any] = {
+        "query_ids": np.array([q.id for q in queries]),
+        "single_stream_ms": single_ms,
+        "batch_ms": batch_ms,
+        "raw_scores": np.array([s for row in scores for s in row], dtype=np.float64),
+        "raw_offsets": np.cumsum([0, *map(len, scores)]),
+    }
+    arrays |= {f"{MEASURE}{name}": values for name, values in per_query.items()}
+    np.savez_compressed(file, **arrays)
+
+
+def _remove(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)

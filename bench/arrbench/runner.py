@@ -1,0 +1,132 @@
+"""Running a plan: what has no record yet goes through worker processes and comes out as records."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from arrbench import exchange, launch
+from arrbench.execution import Execution, Watcher, quiet
+from arrbench.measure import kernels
+from arrbench.outcome import to_record
+from arrbench.planning import Experiment, Plan, offline_switches
+from arrbench.record import Record
+from arrbench.store import Store
+from arrbench.trial import Trial
+from arrbench.worker import Job
+
+
+def run(plan: Plan, watcher: Watcher | None = None) -> list[tuple[Record, bool]]:
+    """Run the trials that have no record; every record in the plan's order, and whether it was there."""
+    watcher = watcher or quiet()
+    new: dict[str, Record] = {}
+    if plan.missing:
+        for record in _run_trials(plan, watcher):
+            new[record.key] = record
+    return [(p.record, True) if p.record else (new[p.trial.key], False) for p in plan.trials]
+
+
+def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
+    experiment = plan.experiment
+    store = Store(experiment.out)
+    store.discard_leftovers()
+    kernels.use_cache(kernels_folder(experiment.cache))
+    key = launch.worker_key()
+    staged: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory(prefix="arrbench-") as work, offline_switches(experiment.offline):
+        inputs = Path(work) / "inputs"
+        exchange.write(inputs, plan.task, experiment.limit)
+        environment = _environment(experiment, key)
+        background = _compile_measures(experiment.cache, environment)
+        server = launch.launcher(plan.libraries, environment)
+        execution = Execution(server, key, watcher, _side_by_side(plan), experiment.timeout_s, background)
+        try:
+            trials = {t.name: t for t in plan.missing}
+            staged = {name: store.stage(t.key) for name, t in trials.items()}
+            jobs = [
+                (t.name, _job(t, experiment, inputs, staged[t.name])) for t in _longest_first(plan.missing)
+            ]
+            for ending in execution.run(jobs):
+                trial, folder = trials[ending.name], staged.pop(ending.name)
+                record = to_record(trial, plan.test, folder, ending)
+                store.commit(folder, record)
+                watcher.finished(ending.name, record.error)
+                yield record
+        finally:
+            execution.close()
+            for process in background:
+                process.kill()
+                process.wait()
+            for folder in staged.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def kernels_folder(cache: Path) -> Path:
+    """Where numba keeps what it compiled, for this process and the workers."""
+    return cache / "numba"
+
+
+def _longest_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that learn go first, so that nobody waits with a loaded index while others train."""
+    return sorted(trials, key=lambda t: not t.ranker.learns)
+
+
+def _side_by_side(plan: Plan) -> int:
+    """How many trainings may share the machine: one an accelerator, one for each `threads` cores of a CPU."""
+    conditions = plan.trials[0].trial.conditions
+    if conditions.device != "cpu":
+        return 1
+    return max(1, (psutil.cpu_count() or 1) // conditions.threads)
+
+
+def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
+    c = trial.conditions
+    return Job(
+        ranker=trial.ranker.plugin.name,
+        options=trial.ranker.options,
+        inputs=str(inputs),
+        out=str(out.resolve()),
+        k=c.k,
+        device=c.device,
+        dtype=c.dtype,
+        threads=c.threads,
+        seed=trial.seed,
+        cache=str(experiment.cache),
+        offline=experiment.offline,
+        save=experiment.save,
+    )
+
+
+def _environment(experiment: Experiment, key: str) -> dict[str, str]:
+    """What workers inherit: thread counts for libraries that read them when loaded, and quiet tokenizers."""
+    threads = str(experiment.threads)
+    return {
+        **os.environ,
+        launch.KEY_VARIABLE: key,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "true" if experiment.threads > 1 else "false",
+        "NUMBA_CACHE_DIR": str(kernels_folder(experiment.cache)),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+
+def _compile_measures(cache: Path, environment: dict[str, str]) -> list[subprocess.Popen[Any]]:
+    """ranx's kernels compile once a machine, while rankers train; later runs find them in the cache."""
+    if kernels.is_warm(kernels_folder(cache)):
+        return []
+    command = [sys.executable, "-m", "arrbench.measure.kernels", str(kernels_folder(cache))]
+    return [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]

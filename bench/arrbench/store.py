@@ -1,0 +1,80 @@
+"""Where records lie: one folder a trial under the output folder, named by its key, written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from arrbench.errors import TrialError
+from arrbench.record import Record, read
+
+RECORD = "record.json"
+_PARTIAL = ".partial-"
+_SUPERSEDED = "superseded"
+
+
+class Store:
+    """Records under one folder. Nothing recorded is lost: what is run again is moved aside."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, key: str) -> Record | None:
+        """The complete record of this key, None where there is none; TrialError if it can't be read."""
+        file = self.folder / key / RECORD
+        return read(file) if file.exists() else None
+
+    def path(self, key: str) -> Path:
+        return self.folder / key
+
+    def stage(self, key: str) -> Path:
+        """An empty folder to build the record of this key in; it counts for nothing until committed."""
+        folder = self.folder / f"{_PARTIAL}{os.getpid()}-{key}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def commit(self, staged: Path, record: Record) -> Path:
+        """Write record.json into the staged folder and make it the record of its key in one rename."""
+        (staged / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        final = self.path(record.key)
+        if final.exists():
+            aside = self.folder / _SUPERSEDED / f"{record.key}-{time.time_ns()}"
+            aside.parent.mkdir(exist_ok=True)
+            final.rename(aside)
+        staged.rename(final)
+        return final
+
+    def discard_leftovers(self) -> None:
+        """Remove what runs that were killed left half-built; never what a living run builds."""
+        for folder in self.folder.glob(f"{_PARTIAL}*"):
+            with contextlib.suppress(ValueError):
+                pid = int(folder.name.removeprefix(_PARTIAL).partition("-")[0])
+                if not psutil.pid_exists(pid):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def all(self) -> Iterator[Record]:
+        """Every complete record, oldest first; TrialError for a file that is none."""
+        found = [
+            read(file) for file in self.folder.glob(f"*/{RECORD}") if not file.parent.name.startswith(".")
+        ]
+        yield from sorted(found, key=lambda r: (r.finished_at, r.key))
+
+    def resolve(self, word: str) -> Path:
+        """A record's folder from a path, a key or the start of one; TrialError where none or several fit."""
+        path = Path(word)
+        if (path / RECORD).exists():
+            return path
+        if path.name == RECORD and path.exists():
+            return path.parent
+        fits = [f.parent for f in self.folder.glob(f"*/{RECORD}") if f.parent.name.startswith(word)]
+        if len(fits) != 1:
+            what = "no record" if not fits else f"{len(fits)} records"
+            raise TrialError(f"{what} called {word!r}: give a record's folder, or a key under {self.folder}")
+        return fits[0]

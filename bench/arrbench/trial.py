@@ -1,0 +1,115 @@
+"""What one trial is: a ranker with its options, on a task, with a seed; and the key of its record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arrbench.measure.latency import PROTOCOL
+from arrbench.plugins import Plugin
+from arrbench.ranker import Context, Ranker
+from arrbench.record import SCHEMA
+from arrbench.task import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class RankerChoice:
+    """A ranker as asked for: its plugin, class, row label and resolved options."""
+
+    plugin: Plugin
+    cls: type[Ranker]
+    label: str
+    options: Mapping[str, Any]
+
+    @property
+    def learns(self) -> bool:
+        return self.cls.fit is not Ranker.fit
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What records say of the task; plain data, so that a trial holds no task."""
+
+    name: str
+    label: str
+    options: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    licence: str
+    headline: str
+    measures: tuple[str, ...]
+    setting: Setting
+    fingerprint: str
+    n_queries: int
+    n_documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What all trials of a run share besides the task."""
+
+    k: int
+    limit: int | None
+    device: str
+    dtype: str
+    threads: int
+    hardware: Mapping[str, Any]
+    software: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    ranker: RankerChoice
+    task: TaskFacts
+    conditions: Conditions
+    seed: int
+    weights: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.ranker.label} · seed {self.seed}"
+
+    @property
+    def key(self) -> str:
+        """A hash of all that can change a figure; where the record lies."""
+        plugin, c = self.ranker.plugin, self.conditions
+        versions = {k: v for k, v in c.software.items() if k not in ("os", "git_commit")}
+        parts = {
+            "schema": SCHEMA,
+            "protocol": PROTOCOL,
+            "ranker": plugin.name,
+            "options": self.ranker.options,
+            "weights": self.weights,
+            "plugin": [plugin.distribution, plugin.version, plugin.target, plugin.source_hash()],
+            "task": self.task.fingerprint,
+            "measures": self.task.measures,
+            "setting": self.task.setting,
+            "split": "test",
+            "k": c.k,
+            "limit": c.limit,
+            "seed": self.seed,
+            "device": c.device.partition(":")[0],
+            "dtype": c.dtype,
+            "threads": c.threads,
+            "hardware": c.hardware["fingerprint"],
+            "versions": versions,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+    def command(self) -> str:
+        """The command that runs this trial again, here or elsewhere."""
+        c = self.conditions
+        words = ["arrbench", "run", "--rankers", self.ranker.label, "--task", self.task.label]
+        words += ["--seeds", str(self.seed), "--k", str(c.k), "--device", c.device.partition(":")[0]]
+        words += ["--dtype", c.dtype, "--threads", str(c.threads)]
+        if c.limit is not None:
+            words += ["--limit", str(c.limit)]
+        return shlex.join(words)
+
+
+def weights_of(choice: RankerChoice, context: Context) -> Mapping[str, str]:
+    """Revision or hash of what the ranker loads from outside, by its own account."""
+    return choice.cls.weights(choice.cls.Options.model_validate(choice.options), context)

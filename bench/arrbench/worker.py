@@ -1,0 +1,218 @@
+"""One trial, in a fresh process: load or fit, index, warm up, be timed, write what came out.
+
+The process gets a folder with the inputs (exchange.py), a folder to write into, and a connection
+to the parent. It tells the parent what it is doing and waits for its word before the phases that
+must run alone. It never holds the task or the test judgments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arrbench import exchange
+from arrbench.measure import latency, resources
+from arrbench.plugins import ranker_class
+from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
+from arrbench.record import Seconds
+
+REPORT_EVERY_S = 0.1
+GENERATED_BEAMS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the parent asks of a worker; travels as JSON."""
+
+    ranker: str
+    options: Mapping[str, Any]
+    inputs: str
+    out: str
+    k: int
+    device: str
+    dtype: str
+    threads: int
+    seed: int
+    cache: str
+    offline: bool
+    save: bool
+
+
+@dataclass
+class Parent:
+    """The worker's side of the conversation."""
+
+    connection: Connection
+    training_log: Path
+    _last: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def say(self, event: str, **words: object) -> None:
+        self.connection.send_bytes(json.dumps({"event": event, **words}).encode())
+
+    def wait_for_turn(self) -> None:
+        """Block until the parent lets this trial run alone."""
+        self.say("ready")
+        self.connection.recv_bytes()
+
+    def start_clock(self, scenario: str) -> None:
+        """Block until the parent's own clock over this scenario runs, so that it bounds the samples."""
+        self.say("timing", scenario=scenario)
+        self.connection.recv_bytes()
+
+    def report(self, phase: str, done: int, total: int, /, **figures: float) -> None:
+        """A ranker's progress: figures are kept in training.jsonl, the parent hears at most ten a second."""
+        now = time.perf_counter()
+        if figures:
+            line = {"phase": phase, "step": done, "seconds": round(now - self._started, 3), **figures}
+            with self.training_log.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+        if now - self._last >= REPORT_EVERY_S or done >= total:
+            self._last = now
+            self.say("progress", phase=phase, done=done, total=total)
+
+
+def main(address: str, job_file: str) -> int:
+    """Run the job and tell the parent how it ended; 0 when it ended well."""
+    job = Job(**json.loads(Path(job_file).read_text(encoding="utf-8")))
+    out = Path(job.out)
+    with Client(address, authkey=bytes.fromhex(os.environ["ARRBENCH_WORKER_KEY"])) as connection:
+        parent = Parent(connection, out / "training.jsonl")
+        parent.say("hello", job=job_file)
+        try:
+            figures = _trial(job, parent)
+        except BaseException as error:
+            traceback.print_exc()
+            parent.say("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return 1
+        (out / "worker.json").write_text(json.dumps(figures), encoding="utf-8")
+        parent.say("done")
+    return 0
+
+
+def _trial(job: Job, parent: Parent) -> dict[str, Any]:
+    inputs, out = Path(job.inputs), Path(job.out)
+    context = Context(
+        job.device, job.dtype, job.threads, job.seed, Path(job.cache), job.offline, parent.report
+    )
+    baseline_rss = resources.peak_rss()
+    corpus = exchange.read_corpus(inputs)
+    queries = exchange.read_queries(inputs)
+    train, dev = (exchange.read_split(inputs, name, corpus) for name in ("train", "dev"))
+    phases: dict[str, Seconds] = {}
+    _, cls = ranker_class(job.ranker)
+    _prepare_process(job)
+    with resources.clock(phases, "load_s"):
+        ranker = cls(cls.Options.model_validate(job.options), context)
+    _prepare_process(job)  # again: loading may have brought in libraries with thread pools of their own
+    if cls.fit is not Ranker.fit:
+        parent.say("phase", phase="fit")
+        with resources.clock(phases, "fit_s"):
+            ranker.fit(train, dev)
+    parent.wait_for_turn()
+    parent.say("phase", phase="index")
+    with resources.clock(phases, "index_s"):
+        ranker.index(corpus)
+    spare = max((len(q.excluded) for q in queries), default=0)
+    timed = _timed_phases(ranker, queries, dev.queries or queries, job.k + spare, job.device, parent, phases)
+    _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
+    _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
+    np.savez(
+        out / "timing.npz",
+        single=np.array(timed["single"].samples_ms),
+        batch=np.array(timed["batch"].samples_ms),
+    )
+    if isinstance(ranker, Generative):
+        _generate(ranker, queries, out / "generations.jsonl", parent)
+    if job.save:
+        parent.say("phase", phase="save")
+        ranker.save(out / "model")
+    return {
+        "phases": {name: seconds.model_dump() for name, seconds in phases.items()},
+        "rss_increase_mb": (resources.peak_rss() - baseline_rss) / resources.MIB,
+        "device_peak_mb": _device_peak(job.device),
+        "parameters": ranker.parameters,
+        "index_bytes": ranker.index_bytes,
+        "facts": ranker.facts,
+    }
+
+
+def _timed_phases(
+    ranker: Ranker,
+    queries: Sequence[Query],
+    warm_up_queries: Sequence[Query],
+    k: int,
+    device: str,
+    parent: Parent,
+    phases: dict[str, Seconds],
+) -> dict[str, latency.Timed]:
+    sync = latency.synchronizer(device)
+    parent.say("phase", phase="warm-up")
+    with resources.clock(phases, "warmup_s"):
+        latency.warm_up(ranker, warm_up_queries, k, sync)
+    scenarios: dict[str, Callable[[], latency.Timed]] = {
+        "single": lambda: latency.single_stream(ranker, queries, k, sync),
+        "batch": lambda: latency.batch(ranker, queries, k, sync),
+    }
+    timed: dict[str, latency.Timed] = {}
+    for name, measure in scenarios.items():
+        parent.start_clock(name)
+        timed[name] = measure()
+        parent.say("timed", scenario=name, milliseconds=sum(timed[name].samples_ms))
+    return timed
+
+
+def _prepare_process(job: Job) -> None:
+    """Seeds and thread counts for whatever libraries are loaded by now."""
+    from threadpoolctl import threadpool_limits
+
+    random.seed(job.seed)
+    np.random.seed(job.seed)
+    threadpool_limits(job.threads)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(job.threads)
+        torch.manual_seed(job.seed)
+        if job.device != "cpu":
+            torch.accelerator.set_device_index(torch.device(job.device).index or 0)
+
+
+def _device_peak(device: str) -> float | None:
+    if not device.startswith("cuda") or "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / resources.MIB
+
+
+def _generate(ranker: Generative, queries: Sequence[Query], file: Path, parent: Parent) -> None:
+    parent.say("phase", phase="generate")
+    with file.open("w", encoding="utf-8") as lines:
+        for query, generated in zip(queries, ranker.generate(queries, GENERATED_BEAMS), strict=True):
+            lines.write(json.dumps({"id": query.id, "generated": generated}, ensure_ascii=False) + "\n")
+
+
+def _write_rankings(file: Path, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
+    """As returned, unchecked: the parent checks. A wrong number of rankings shows there, too."""
+    with file.open("w", encoding="utf-8") as lines:
+        for i, ranking in enumerate(rankings):
+            query_id = queries[i].id if i < len(queries) else None
+            scores = [float(s) for s in ranking.scores]
+            line = {"id": query_id, "ids": [str(d) for d in ranking.ids], "scores": scores}
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))
