@@ -1,6 +1,7 @@
 """A small world for the tests of `arr`: animals, their ranked lists, a model trained on them."""
 
 import pytest
+
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
 
@@ -26,7 +27,19 @@ def split_of(names, corpus):
 @pytest.fixture(scope="session")
 def animals():
     """Eleven documents, some of whose titles begin others."""
-    titles = ["dog", "dog house", "cat", "cat fish", "canine", "feline", "carnivore", "animal", "bird", "song bird", "fish"]
+    titles = [
+        "dog",
+        "dog house",
+        "cat",
+        "cat fish",
+        "canine",
+        "feline",
+        "carnivore",
+        "animal",
+        "bird",
+        "song bird",
+        "fish",
+    ]
     return Corpus(Document(title, title, title) for title in titles)
 
 

@@ -1,13 +1,14 @@
 """docIDs of scheme `name`: short, unique, closed by an end token, whatever the titles hold."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document
 from arrbench_rankers.arr.docid import NameDocIds
 from arrbench_rankers.arr.trie import PrefixTree
 from arrbench_rankers.backbones import load_tokenizer
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def corpus_of(*titles):
@@ -66,7 +67,9 @@ def test_a_tokenizer_without_an_end_token_is_refused():
         NameDocIds.write(tokenizer, corpus_of("dog"))
 
 
-@given(st.lists(st.sampled_from(["a", "a 2", "a 3", "", "2", "b a", "a 2 2", "zz", "yy", "</s>"]), max_size=12))
+@given(
+    st.lists(st.sampled_from(["a", "a 2", "a 3", "", "2", "b a", "a 2 2", "zz", "yy", "</s>"]), max_size=12)
+)
 def test_any_titles_get_docids_that_are_unique_and_no_prefix_of_another(titles):
     corpus = corpus_of(*titles)
     assert len(set(spelt(corpus, ["a b", " ".join("0123456789")]))) == len(titles)

@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
+
 from arrbench.errors import UsageError
-from arrbench_rankers.arr.packing import FULL_ATTENTION, Row, check_backbone, collate, edge_log_probs, longest_row
+from arrbench_rankers.arr.packing import (
+    FULL_ATTENTION,
+    Row,
+    check_backbone,
+    collate,
+    edge_log_probs,
+    longest_row,
+)
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss
 from arrbench_rankers.arr.trie import PrefixTree
-from transformers import AutoConfig
 
 END = 2
 LISTS = [
@@ -115,7 +123,16 @@ def test_backbones_that_may_misread_a_packed_row_are_refused(kind, config, named
         ("mistral", {"max_position_embeddings": 512, "sliding_window": 100}, 100),
         ("mistral", {"max_position_embeddings": 512, "sliding_window": None}, 512),
         ("qwen2", {"max_position_embeddings": 512}, 512),
-        ("qwen2", {"max_position_embeddings": 512, "use_sliding_window": True, "sliding_window": 90, "max_window_layers": 0}, 90),
+        (
+            "qwen2",
+            {
+                "max_position_embeddings": 512,
+                "use_sliding_window": True,
+                "sliding_window": 90,
+                "max_window_layers": 0,
+            },
+            90,
+        ),
         ("phi3", {"max_position_embeddings": 512, "sliding_window": 80}, 80),
         ("gpt2", {"n_positions": 256}, 256),
     ],

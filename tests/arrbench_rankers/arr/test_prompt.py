@@ -1,6 +1,7 @@
 """Prompts: what stands in them, in which order, and what is cut."""
 
 import pytest
+
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Query
 from arrbench_rankers.arr.prompt import Prompter

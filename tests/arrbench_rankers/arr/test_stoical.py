@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss
 from arrbench_rankers.arr.trie import PrefixTree
-from hypothesis import given
-from hypothesis import strategies as st
 
 END = 4
 ranked_lists = st.lists(

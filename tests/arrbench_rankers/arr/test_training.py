@@ -4,12 +4,13 @@ import tempfile
 
 import pytest
 import torch
+from transformers import TrainerCallback, TrainingArguments
+
 from arrbench.ranker import Context
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.stoical import edge_targets, item_weights
 from arrbench_rankers.arr.training import Collator, Example, Schedule, StoicalTrainer, train
 from arrbench_rankers.arr.trie import PrefixTree
-from transformers import TrainerCallback, TrainingArguments
 
 END = 2
 

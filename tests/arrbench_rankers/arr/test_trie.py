@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from arrbench_rankers.arr.trie import PrefixTree
 from hypothesis import given
 from hypothesis import strategies as st
+
+from arrbench_rankers.arr.trie import PrefixTree
 
 END = 9
 docid_lists = st.lists(
