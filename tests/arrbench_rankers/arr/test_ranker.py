@@ -1,0 +1,182 @@
+"""The rankers `arr`, `arr-ntp` and `arr-stoical` at the contract."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from arrbench.errors import UsageError
+from arrbench.ranker import Context, Corpus, Document, Query
+from arrbench.task import Judgments, Split
+from arrbench_rankers.arr.ranker import Arr, ArrNtp, ArrStoical
+from arrbench_rankers.dev_measure import ndcg_at_10
+
+
+def test_it_learns_the_ranked_lists(trained, split):
+    assert ndcg_at_10(trained.rank(split.queries, 10), split) > 0.9
+    top = [ranking.ids[0] for ranking in trained.rank(split.queries, 3)]
+    assert top == [split.judgments.ranked(query.id)[0] for query in split.queries]
+
+
+def test_the_presets_are_arr_with_other_losses():
+    assert ArrStoical.Options() == Arr.Options()
+    assert (Arr.Options().item, Arr.Options().alpha, Arr.Options().beta) == ("fractional", 2.0, None)
+    assert ArrNtp.Options().model_dump() == Arr.Options(item="top1").model_dump()
+
+
+def test_k_best_documents_each_once_with_finite_scores(trained, split):
+    for ranking in trained.rank(split.queries, 4):
+        assert len(ranking.ids) == len(set(ranking.ids)) == len(ranking.scores) == 4
+        assert list(ranking.scores) == sorted(ranking.scores, reverse=True)
+        assert np.isfinite(ranking.scores).all()
+
+
+def test_k_beyond_the_corpus_ranks_all_of_it(trained, split, animals):
+    (ranking,) = trained.rank(split.queries[:1], 1000)
+    assert sorted(ranking.ids) == sorted(animals.ids)
+
+
+def test_no_query_and_a_query_without_text(trained, animals):
+    assert trained.rank([], 10) == []
+    assert trained.generate([], 10) == []
+    (ranking,) = trained.rank([Query("empty", "")], 100)
+    assert sorted(ranking.ids) == sorted(animals.ids)
+
+
+def test_candidates_are_ranked_as_they_are_in_the_whole_corpus(trained, split):
+    query = split.queries[0]
+    (everything,) = trained.rank([query], 100)
+    scores = dict(zip(everything.ids, everything.scores, strict=True))
+    candidates = ("fish", "dog", "bird", "animal")
+    (ranking,) = trained.rank([replace(query, candidates=candidates)], 100)
+    assert list(ranking.ids) == sorted(candidates, key=lambda d: -scores[d])
+    assert ranking.scores == pytest.approx([scores[d] for d in ranking.ids], abs=1e-4)
+    (first,) = trained.rank([replace(query, candidates=candidates)], 1)
+    assert first.ids == ranking.ids[:1]
+
+
+def test_queries_with_and_without_candidates_may_come_together(trained, split):
+    one, other = split.queries[:2]
+    mixed = trained.rank([replace(one, candidates=("fish", "dog")), other], 3)
+    assert set(mixed[0].ids) == {"fish", "dog"}
+    assert mixed[1].ids == trained.rank([other], 3)[0].ids
+
+
+def test_a_batch_ranks_as_one_query_at_a_time_does(trained, split):
+    for query, together in zip(split.queries, trained.rank(split.queries, 5), strict=True):
+        (alone,) = trained.rank([query], 5)
+        assert alone.ids == together.ids
+        assert alone.scores == pytest.approx(together.scores, abs=1e-4)
+
+
+def test_a_corpus_too_large_for_exact_scores_is_searched(trained, split, tmp_path):
+    trained.save(tmp_path)
+    options = json.loads((tmp_path / "options.json").read_text())
+    (tmp_path / "options.json").write_text(json.dumps(options | {"exact_nodes": 0, "beam": 4}))
+    searched = ArrStoical.load(tmp_path, Context())
+    assert searched.facts["scored_exactly"] is False
+    for k in (3, 100):
+        found, exact = searched.rank(split.queries, k), trained.rank(split.queries, k)
+        for one, other in zip(found, exact, strict=True):
+            assert one.ids == other.ids
+            assert one.scores == pytest.approx(other.scores, abs=1e-4)
+
+
+def test_generations_are_documents_or_violations(trained, split, animals):
+    generated = trained.generate(split.queries, 5)
+    assert [len(ids) for ids in generated] == [5] * len(split.queries)
+    assert [ids[0] for ids in generated] == [split.judgments.ranked(q.id)[0] for q in split.queries]
+    spelt = [d for ids in generated for d in ids if d is not None]
+    assert set(spelt) <= set(animals.ids)
+    best = trained.rank(split.queries, 5)
+    for ids, ranking in zip(generated, best, strict=True):
+        known = [d for d in ids if d is not None]
+        assert known == list(ranking.ids[: len(known)])
+
+
+def test_a_generation_outside_the_candidates_is_a_violation(trained, split):
+    query = split.queries[0]
+    ((first, *_),) = trained.generate([query], 5)
+    ((narrowed, *_),) = trained.generate([replace(query, candidates=("fish", "bird"))], 5)
+    assert (first, narrowed) == ("dog", None)
+
+
+def test_a_loaded_ranker_ranks_and_generates_the_same(trained, split, tmp_path):
+    trained.save(tmp_path)
+    loaded = ArrStoical.load(tmp_path, Context())
+    assert loaded.rank(split.queries, 100) == trained.rank(split.queries, 100)
+    assert loaded.generate(split.queries, 5) == trained.generate(split.queries, 5)
+    assert (loaded.parameters, loaded.index_bytes) == (trained.parameters, trained.index_bytes)
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {
+        ".json",
+        ".npz",
+        ".safetensors",
+        ".jinja",
+    }
+
+
+def test_another_corpus_may_be_indexed_after_training(trained, split, animals, tmp_path):
+    trained.save(tmp_path)
+    ranker = ArrStoical.load(tmp_path, Context())
+    ranker.index(Corpus([*animals, Document("new", "wombat", ""), Document("newer", "quokka", "")]))
+    (ranking,) = ranker.rank(split.queries[:1], 100)
+    assert sorted(ranking.ids) == sorted([*animals.ids, "new", "newer"])
+    assert ranking.ids[0] == "dog"
+
+
+def test_one_document_and_queries_without_a_list(animals):
+    corpus = Corpus([Document("only", "dog", "dog")])
+    queries = (
+        Query("q", "a dog"),
+        Query("none", "nothing"),
+        Query("own", "dog", excluded=frozenset({"only"})),
+    )
+    split = Split(queries, Judgments({"q": {"only": 1}, "own": {"only": 1}}), corpus)
+    ranker = Arr(Arr.Options(epochs=1), Context())
+    ranker.fit(split, replace(split, queries=()))
+    assert ranker.facts["train_queries_without_list"] == 2
+    assert [ranking.ids for ranking in ranker.rank(queries, 10)] == [["only"]] * 3
+    assert len(ranker.generate(queries, 10)[0]) == 10
+
+
+def test_a_training_without_any_list_is_refused(animals):
+    split = Split((Query("q", "a dog"),), Judgments({}), animals)
+    with pytest.raises(UsageError, match="none of the 1 training queries"):
+        Arr(Arr.Options(), Context()).fit(split, split)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"item": "top1"},
+        {"item": "top1", "beta": 1.0},
+        {"item": "stepwise", "beta": 2.0, "length": "mean"},
+        {"prompt": "candidates", "query_tokens": 2},
+    ],
+)
+def test_every_loss_and_prompt_trains_and_ranks(split, options):
+    candidates = tuple(split.corpus.ids)
+    shown = replace(split, queries=tuple(replace(q, candidates=candidates) for q in split.queries))
+    reports = []
+    ranker = Arr(
+        Arr.Options(epochs=2, batch=4, **options),
+        Context(report=lambda phase, done, total, **figures: reports.append(figures)),
+    )
+    ranker.fit(shown, shown)
+    ranker.index(shown.corpus)
+    assert all(sorted(ranking.ids) == sorted(candidates) for ranking in ranker.rank(shown.queries, 100))
+    assert any("dev_ndcg" in figures for figures in reports)
+    assert ranker.facts["query_texts_cut"] == (8 if "query_tokens" in options else 0)
+
+
+def test_a_prompt_of_candidates_needs_candidates(split):
+    with pytest.raises(UsageError, match="prompt=candidates needs candidates"):
+        Arr(Arr.Options(prompt="candidates"), Context()).fit(split, split)
+
+
+def test_its_options_are_read_without_heavy_imports():
+    code = "import sys, arrbench_rankers.arr.ranker; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
