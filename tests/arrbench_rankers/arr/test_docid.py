@@ -56,7 +56,7 @@ def test_a_title_that_spells_the_end_token_ends_no_docid_early():
 
 
 def test_a_tokenizer_without_digits_is_refused_where_numbers_are_needed():
-    with pytest.raises(UsageError, match="'unicorn'.*digits"):
+    with pytest.raises(UsageError, match=r"'unicorn'.*digits"):
         spelt(corpus_of("yeti", "unicorn"), known=["dog"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
@@ -177,6 +178,9 @@ def test_a_prompt_of_candidates_needs_candidates(split):
 
 
 def test_its_options_are_read_without_heavy_imports():
-    code = "import sys, arrbench_rankers.arr.ranker; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys, arrbench_rankers.arr.ranker; "
+        "print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
