@@ -1,0 +1,99 @@
+"""The columns of a leaderboard: where each figure comes from and how it is written, once for all outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`write` prints a value as finely as a second one asks for, so that a spread fits its mean.
+
+    `group` names columns that a narrow table may show as one; `timed` ones hang on the machine.
+    """
+
+    heading: str
+    unit: str
+    read: Callable[[Record], float | None]
+    write: Callable[[float, float], str]
+    better: Literal["higher", "lower"] | None = None
+    group: str | None = None
+    timed: bool = False
+
+    @property
+    def title(self) -> str:
+        """Heading and unit, as printed."""
+        return f"{self.heading} {self.unit}".strip()
+
+
+def columns(headline: str, measured: frozenset[str]) -> tuple[Column, ...]:
+    """The columns of a task's table; overlaps only where they were measured."""
+    cutoffs = [k for k in (1, 3, 5) if f"overlap@{k}" in measured]
+    group = f"overlap@{'/'.join(map(str, cutoffs))}"
+    overlaps = [_measure(f"overlap@{k}", f"overlap@{k}", 2, group) for k in cutoffs]
+    return (_measure(headline, _printed(headline), 3, None), *overlaps, *_COSTS)
+
+
+def _measure(name: str, heading: str, digits: int, group: str | None) -> Column:
+    return Column(heading, "", lambda r: r["metrics"].get(name), _share(digits), "higher", group)
+
+
+def _printed(name: str) -> str:
+    return name.replace("ndcg", "nDCG").replace("mrr", "MRR")
+
+
+def _share(digits: int) -> Callable[[float, float], str]:
+    def write(value: float, like: float) -> str:
+        return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+
+    return write
+
+
+def _percent(value: float, like: float) -> str:
+    return f"{value:.1f}"
+
+
+def _three_figures(value: float, like: float) -> str:
+    """With as many decimals as three significant figures of `like` have: 0.0123, 1.23, 123, 1234."""
+    decimals = 0 if like == 0 else max(0, 2 - math.floor(math.log10(abs(like))))
+    return f"{value:.{decimals}f}"
+
+
+def _count(value: float, like: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(like) >= size:
+            return f"{value / size:.1f}{letter}"
+    return f"{value:.0f}"
+
+
+def _at(*path: str) -> Callable[[Record], float | None]:
+    """Reads a nested field; None where it or what holds it is missing."""
+
+    def read(record: Record) -> float | None:
+        found: Any = record
+        for step in path:
+            found = None if found is None else found.get(step)
+        return None if found is None else float(found)
+
+    return read
+
+
+def _violations(record: Record) -> float | None:
+    return None if record.get("cvr") is None else 100.0 * record["cvr"]
+
+
+_LATENCY = "p50/p95 ms"
+_COSTS = (
+    Column("constraint violations", "%", _violations, _percent, "lower"),
+    Column("p50", "ms", _at("latency_ms", "p50"), _three_figures, "lower", _LATENCY, timed=True),
+    Column("p95", "ms", _at("latency_ms", "p95"), _three_figures, "lower", _LATENCY, timed=True),
+    Column("queries/s", "", _at("throughput_qps"), _three_figures, "higher", timed=True),
+    Column("fit", "s", _at("fit_s", "wall"), _three_figures),
+    Column("parameters", "", _at("memory", "parameters"), _count),
+    Column("index", "MiB", _at("memory", "index_mb"), _three_figures),
+)
