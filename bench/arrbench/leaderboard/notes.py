@@ -58,7 +58,8 @@ def _warning(table: Table) -> list[str]:
     return [
         f"warning: without reading the query, {' and '.join(near)} "
         f"{'reaches' if len(near) == 1 else 'reach'} the 95% interval of the best trained ranker, "
-        f"{best.name} ({best.cells[0].text} {_range(table, low, high)}): the task, not the model, is being shown"
+        f"{best.name} ({best.cells[0].text} {_range(table, low, high)}): "
+        "the task, not the model, is being shown"
     ]
 
 
