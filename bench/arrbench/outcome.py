@@ -120,6 +120,7 @@ def _described(trial: Trial) -> dict[str, Any]:
         "options": dict(ranker.options),
         "tuning": ranker.cls.tuning,
         "query_independent": ranker.cls.query_independent,
+        "learns": ranker.learns,
         "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
         "weights": dict(trial.weights),
         "task": task.name,

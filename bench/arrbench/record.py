@@ -56,6 +56,7 @@ class Record(Part):
     options: dict[str, Any]
     tuning: str
     query_independent: bool
+    learns: bool
     distribution: str
     weights: dict[str, str]
     task: str

@@ -122,8 +122,9 @@ def command(
         print_rows(rows)
     else:
         from arrbench.cli.output import print_table
+        from arrbench.store import Store
 
-        print_table(rows, settings["out"])
+        print_table(rows, Store(settings["out"]))
     return 1 if any(record.status == "failed" for record, _ in records) else 0
 
 

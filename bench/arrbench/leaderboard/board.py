@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from arrbench import plugins, spec
 from arrbench.errors import UsageError
-from arrbench.record import Record
+from arrbench.leaderboard.export import to_csv
+from arrbench.leaderboard.markdown import markdown
+from arrbench.leaderboard.rows import tables
+from arrbench.outcome import per_query
+from arrbench.record import Record, row
 from arrbench.store import RECORD, Store
 
 BOARD = "board.toml"

@@ -1,0 +1,31 @@
+"""arrbench publish: a board's tables from its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("publish")
+@click.argument("board", type=click.Path(path_type=Path))
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where to look for new records.",
+)
+def command(board: Path, runs: Path) -> None:
+    """Write the tables of BOARD, a folder with a board.toml, from its records.
+
+    New records of its trials are taken over from --runs first; with none there, the tables are
+    rebuilt from what the board has.
+    """
+    from arrbench.leaderboard.board import collect, read_board, write_tables
+    from arrbench.store import Store
+
+    described = read_board(board)
+    copied = collect(described, Store(runs))
+    files = write_tables(described)
+    click.echo(f"{board}: {copied} new records; {', '.join(f.name for f in files)} written")
