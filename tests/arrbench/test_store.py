@@ -1,0 +1,97 @@
+"""Records lie in one folder each, appear at once or not at all, and are never lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arrbench.errors import TrialError
+from arrbench.record import SCHEMA, Record, read
+from arrbench.store import RECORD, Store
+
+
+def a_record(**changed: Any) -> Record:
+    fields: dict[str, Any] = {
+        "key": "0123456789", "status": "ok", "ranker": "bm25", "label": "bm25", "options": {"k1": 0.9},
+        "tuning": "none", "query_independent": False, "learns": False, "distribution": "some 1.0", "weights": {},
+        "task": "toy", "task_label": "toy", "task_options": {}, "task_facts": {}, "licence": "none",
+        "headline": "ndcg@10", "setting": "retrieve", "fingerprint": "f" * 64, "split": "test",
+        "n_queries": 3, "n_documents": 5, "k": 100, "limit": None, "seed": 1, "device": "cpu",
+        "dtype": "float32", "threads": 1, "hardware": {"fingerprint": "h"}, "software": {},
+        "command": "arrbench run", "finished_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    return Record(**{**fields, **changed})
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = a_record(metrics={"ndcg@10": 0.1 + 0.2})
+    folder = store.commit(store.stage(record.key), record)
+    assert folder == tmp_path / record.key
+    assert store.find(record.key) == record
+    assert store.find("another") is None
+
+
+def test_a_staged_record_counts_for_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.stage("0123456789") / "log.txt").write_text("half done")
+    assert store.find("0123456789") is None
+    assert list(store.all()) == []
+
+
+def test_what_is_run_again_is_moved_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for attempt in ("first", "second"):
+        staged = store.stage("0123456789")
+        (staged / "log.txt").write_text(attempt)
+        store.commit(staged, a_record())
+    assert (store.path("0123456789") / "log.txt").read_text() == "second"
+    assert [f.read_text() for f in (tmp_path / "superseded").glob("*/log.txt")] == ["first"]
+    assert len(list(store.all())) == 1
+
+
+def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    living = store.stage("living")
+    dead = tmp_path / f".partial-{2**22 + 1}-dead"
+    dead.mkdir()
+    store.discard_leftovers()
+    assert living.exists()
+    assert not dead.exists()
+    assert str(os.getpid()) in living.name
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "Invalid JSON"),
+        ('{"key": "x"}', "status"),
+        (a_record().model_dump_json().replace('"ok"', '"fine"'), "status"),
+        (a_record().model_dump_json().replace('"seed":1', '"seed":"one"'), "seed"),
+        (
+            a_record().model_dump_json().replace(f'"schema_version":{SCHEMA}', '"schema_version":99'),
+            "schema_version",
+        ),
+    ],
+)
+def test_a_file_that_is_no_record_is_refused_by_name(tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / RECORD
+    file.write_text(content)
+    with pytest.raises(TrialError, match=says) as error:
+        read(file)
+    assert str(file) in str(error.value)
+
+
+def test_a_record_is_found_by_folder_file_key_or_the_start_of_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.commit(store.stage("0123456789"), a_record())
+    for word in (str(folder), str(folder / RECORD), "0123456789", "0123"):
+        assert store.resolve(word) == folder
+    store.commit(store.stage("0129999999"), a_record(key="0129999999"))
+    with pytest.raises(TrialError, match="2 records"):
+        store.resolve("012")
+    with pytest.raises(TrialError, match="no record"):
+        store.resolve("zzz")
