@@ -179,7 +179,8 @@ def _placed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, context:
     if len(tokenizer) > embeddings.num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     torch.nn.Module.to(model, torch.device(context.device), getattr(torch, context.dtype))
-    return model.eval()
+    torch.nn.Module.eval(model)
+    return model
 
 
 def _weights_reader(auto_class: Any) -> Callable[..., Any]:

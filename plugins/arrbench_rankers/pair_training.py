@@ -1,0 +1,79 @@
+"""How a cross encoder is trained: a dual encoder first, then ranked documents against its mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder.losses import ListNetLoss
+from torch import Tensor, nn, tensor
+
+from arrbench.task import Split
+from arrbench_rankers.embedding_model import embeddings
+from arrbench_rankers.losses import listnet_labels
+from arrbench_rankers.negatives import draw_negatives, hardest
+
+if TYPE_CHECKING:
+    from arrbench_rankers.cross_encoder import CrossEncoderOptions
+
+
+CPU_PAIRS = 48  # pairs of a forward pass: on a CPU small ones stay in the cache and need less padding
+
+
+class RankedPairs(nn.Module):
+    """ListNet over each query's ranked documents and negatives that are drawn anew at every pass.
+
+    A query with candidates has its negatives among them.
+    """
+
+    def __init__(
+        self,
+        model: CrossEncoder,
+        start: SentenceTransformer,
+        split: Split,
+        options: CrossEncoderOptions,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.loss = ListNetLoss(model, mini_batch_size=CPU_PAIRS if model.device.type == "cpu" else -1)
+        self.options = options
+        self.random = np.random.default_rng(seed)
+        self.queries = [q.text for q in split.queries]
+        self.documents = [d.text for d in split.corpus]
+        at = split.corpus.positions
+        everything = range(len(split.corpus))
+        self.ranked = [[at[d] for d in split.judgments.ranked(q.id)] for q in split.queries]
+        self.barred = [
+            {*ranked, *(at[d] for d in q.excluded if d in at)}
+            for q, ranked in zip(split.queries, self.ranked, strict=True)
+        ]
+        self.pools: list[Sequence[int]] = [
+            everything if q.candidates is None else [at[d] for d in q.candidates] for q in split.queries
+        ]
+        self.hard = self._hard(start)
+
+    def _hard(self, start: SentenceTransformer) -> list[list[int]]:
+        documents = embeddings(start, self.documents, self.options.length)
+        queries = embeddings(start, self.queries, self.options.length)
+        return [
+            hardest(documents[pool] @ query if isinstance(pool, list) else documents @ query, pool, barred)
+            for query, pool, barred in zip(queries, self.pools, self.barred, strict=True)
+        ]
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        queries, documents, labels = [], [], []
+        for row in sorted(rows.tolist(), key=lambda row: len(self.queries[row])):
+            ranked, negatives = self.ranked[row], self._negatives(row)
+            queries.append(self.queries[row])
+            documents.append([self.documents[d] for d in (*ranked, *negatives)])
+            labels.append(tensor(listnet_labels(len(ranked), len(negatives), self.options.alpha)))
+        return {"loss": self.loss((queries, documents), labels)}
+
+    def _negatives(self, row: int) -> list[int]:
+        count = self.options.negatives
+        hard_count = round(count * self.options.hard)
+        return draw_negatives(
+            self.random, self.hard[row], hard_count, self.pools[row], self.barred[row], count
+        )
