@@ -27,8 +27,11 @@ class TrainingLists:
             for document in ids:
                 found.setdefault(document, []).append(i)
         self._found_in = {d: np.array(at) for d, at in found.items()}
-        total = max(1, int(self._counts.sum()))
-        self._shares = {d: float(self._counts[at].sum()) / total for d, at in self._found_in.items()}
+        heights: dict[str, float] = {}
+        for ids, count in zip(self._lists, self._counts.tolist(), strict=True):
+            for place, document in enumerate(ids):
+                heights[document] = heights.get(document, 0.0) + count * (1.0 - place / len(ids))
+        self._heights = {d: h / float(self._counts[self._found_in[d]].sum()) for d, h in heights.items()}
 
     @classmethod
     def of(cls, split: Split) -> Self:
@@ -39,15 +42,15 @@ class TrainingLists:
         """What the constructor takes, as JSON has it."""
         return list(zip(self._lists, self._counts.tolist(), strict=True))
 
-    def share(self, document: str) -> float:
-        """Share, 0 to 1, of the training lists that hold the document."""
-        return self._shares.get(document, 0.0)
+    def height(self, document: str) -> float:
+        """How high the document stands in the training lists that hold it, 1 at the top; 0 if in none."""
+        return self._heights.get(document, 0.0)
 
-    def subset(self, candidates: Sequence[str], frequent_first: bool) -> list[str]:
-        """Of the candidate subsets in training lists, maximal ones only, the best, in its lists' order.
+    def subset(self, candidates: Sequence[str]) -> list[str]:
+        """The largest candidate subset that a training list holds, in that list's order.
 
-        Best by (number of lists, size) with `frequent_first`, else by (size, number of lists); the tie
-        rule settles the rest. Empty where no candidate is in any training list.
+        Of equally large ones that which most lists hold; the tie rule settles the rest. Empty where no
+        candidate is in any training list.
         """
         # Lists are grouped by what they hold of the candidates through the xor of its documents' hashes,
         # which costs array operations alone; the few groups are then looked at one by one.
@@ -63,13 +66,11 @@ class TrainingLists:
             ids = [d for d in self._lists[at] if d in wanted]
             if ids:
                 held[frozenset(ids)] = (count, ids)
-        maximal = [s for s in held if not any(s < other for other in held)]
-        if not maximal:
+        if not held:
             return []
 
-        def rank(subset: frozenset[str]) -> tuple[float, float, bytes]:
+        def rank(subset: frozenset[str]) -> tuple[int, float, bytes]:
             count, ids = held[subset]
-            primary, secondary = (count, len(ids)) if frequent_first else (len(ids), count)
-            return primary, secondary, tie_hash("", "\x00".join(sorted(ids)))
+            return len(ids), count, tie_hash("", "\x00".join(sorted(ids)))
 
-        return held[max(maximal, key=rank)][1]
+        return held[max(held, key=rank)][1]

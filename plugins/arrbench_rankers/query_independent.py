@@ -120,28 +120,20 @@ class Prior(Ranker):
 class Chain(Ranker):
     """Finds the candidates that stand together in training lists, and puts them first in those lists' order.
 
-    Of the candidate subsets that some training list holds, and that no other such subset contains, it
-    takes the largest, or the one in most lists; fit settles which by how often it is the judged set on
-    dev. The others follow by the share of training lists that they are in.
+    It takes the largest subset of the candidates that some training list holds, of equally large ones
+    the most frequent. The others follow by how high they stand in training lists.
     """
 
     libraries = ("numpy",)
     settings = frozenset({"rerank"})
     query_independent = True
-    tuning = "on dev, in every fit: the largest subset against the most frequent (2 settings)"
+    tuning = "on WordNet's dev: the largest subset against the most frequent and two mixtures (4 settings)"
 
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.co_occurrence import TrainingLists
 
         self._lists = TrainingLists.of(train)
-        self._frequent_first = self._hits(dev, True) > self._hits(dev, False)
-        self.facts["frequent_first"] = self._frequent_first
         self.parameters = self._lists.size
-
-    def _hits(self, dev: Split, frequent_first: bool) -> int:
-        """On how many dev queries (of 1,000 at most) the subset taken is just the judged one."""
-        judged = [(q.candidates or (), set(dev.judgments.ranked(q.id))) for q in dev.queries[:1000]]
-        return sum(set(self._lists.subset(c, frequent_first)) == ranked for c, ranked in judged)
 
     def index(self, corpus: Corpus) -> None:
         self.index_bytes = 0  # the training lists are all it looks at
@@ -150,14 +142,14 @@ class Chain(Ranker):
         return [self._rank(query.candidates or (), k) for query in queries]
 
     def _rank(self, candidates: Sequence[str], k: int) -> Ranking:
-        chosen = self._lists.subset(candidates, self._frequent_first)
-        scores = {d: self._lists.share(d) for d in candidates}
+        chosen = self._lists.subset(candidates)
+        scores = {d: self._lists.height(d) for d in candidates}
         scores |= {d: 2.0 - place / len(chosen) for place, d in enumerate(chosen)}
         return _top(candidates, scores, k)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        _write(folder, "chain.json", {"frequent_first": self._frequent_first, "lists": self._lists.plain()})
+        _write(folder, "chain.json", self._lists.plain())
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
@@ -165,8 +157,7 @@ class Chain(Ranker):
 
         ranker = super().load(folder, context)
         saved = json.loads((folder / "chain.json").read_text(encoding="utf-8"))
-        ranker._lists = TrainingLists([(tuple(ids), count) for ids, count in saved["lists"]])
-        ranker._frequent_first = saved["frequent_first"]
+        ranker._lists = TrainingLists([(tuple(ids), count) for ids, count in saved])
         ranker.parameters = ranker._lists.size
         ranker.index_bytes = 0
         return ranker

@@ -15,9 +15,9 @@ def split(lists, candidates=None):
     return Split(queries, Judgments(grades), CORPUS)
 
 
-def fitted(cls, lists, candidates=None, dev=None):
+def fitted(cls, lists, candidates=None):
     ranker = cls(cls.Options(), Context())
-    ranker.fit(split(lists, candidates), split(dev if dev is not None else lists, candidates))
+    ranker.fit(split(lists, candidates), split([], candidates))
     ranker.index(CORPUS)
     return ranker
 
@@ -96,19 +96,12 @@ class TestChain:
         assert best(ranker, "gcd")[:2] == "dc"
 
     def test_of_equally_large_subsets_the_more_frequent(self):
-        ranker = fitted(Chain, ["ab", "cd", "cd"], dev=[])
+        ranker = fitted(Chain, ["ab", "cd", "cd"])
         assert best(ranker, "abcd")[:2] == "cd"
 
-    def test_the_others_follow_by_frequency(self):
-        ranker = fitted(Chain, ["abc", "de", "fe", "ge"])
-        assert best(ranker, "edcabh") == "abcedh"
-
-    def test_dev_settles_whether_size_or_frequency_counts(self):
-        lists = ["abc", "de", "de", "de"]
-        sizes = fitted(Chain, lists, candidates=tuple("abcde"), dev=["abc"])
-        frequencies = fitted(Chain, lists, candidates=tuple("abcde"), dev=["de"])
-        assert best(sizes, "abcde")[:3] == "abc"
-        assert best(frequencies, "abcde")[:2] == "de"
+    def test_the_others_follow_by_how_high_they_stand_in_training_lists(self):
+        ranker = fitted(Chain, ["abc", "de", "df", "fge"])
+        assert best(ranker, "edcabhf") == "abcdfeh"  # d 1, f (1/2 + 1) / 2, e (1/2 + 1/3) / 2, h never seen
 
     def test_candidates_never_seen_in_training(self):
         ranker = fitted(Chain, ["ab"])

@@ -4,7 +4,6 @@ import pytest
 from arrbench.leaderboard.notes import notes, tuning
 from arrbench.leaderboard.rows import tables
 
-
 BLIND = {"query_independent": True}
 
 
