@@ -151,7 +151,7 @@ def _tiny_tokenizer(texts: Iterable[str], keep: Iterable[str]) -> PreTrainedToke
         pair=f"{BOS} $A {SEP} $B:1",
         special_tokens=[(BOS, ids[BOS]), (SEP, ids[SEP])],
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,
         unk_token=UNK,

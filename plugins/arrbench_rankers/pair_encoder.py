@@ -118,7 +118,7 @@ class MeanProduct(Module):
     config_keys: list[str] = ["hidden"]  # noqa: RUF012 - as the library declares it
 
     def __init__(self, hidden: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.hidden = hidden
         self.linear = nn.Linear(hidden, 1)
 
