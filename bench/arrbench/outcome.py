@@ -27,11 +27,12 @@ MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
 def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """One value a test query, in query order, of a measure of the record in `folder`."""
+    """One value a test query, in the order of their ids, of a measure of the record in `folder`."""
     file = folder / "samples.npz"
     try:
         with np.load(file, allow_pickle=False) as samples:
-            values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"]
+            order = np.argsort(samples["query_ids"])
+            values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"][order]
     except (OSError, KeyError, ValueError) as error:
         raise TrialError(f"{file} holds no per-query {measure}: {error}") from error
     return values

@@ -46,10 +46,9 @@ class BM25(Ranker):
             raise TypeError(f"BM25 takes BM25Options, got {type(options).__name__}")
         self._options = options
         self._analyser = Analyser(options.stemming, options.stop)
+        self._build(["d"], [[0]], {"": 0})  # numba compiles now: no cost of indexing or ranking
 
     def index(self, corpus: Corpus) -> None:
-        import bm25s
-
         # bm25s leaves out the later one of two documents that tie for the last place, so the order of
         # documents is one that neither the corpus's order nor the look of ids has a say in.
         ids = sorted(corpus.ids, key=lambda d: tie_hash("", d))
@@ -58,7 +57,11 @@ class BM25(Ranker):
             [vocabulary.setdefault(t, len(vocabulary)) for t in self._analyser.terms(corpus.by_id(d).text)]
             for d in ids
         ]
-        vocabulary = vocabulary or {"": 0}  # a corpus without a word; no query has this term
+        self._build(ids, tokens, vocabulary or {"": 0})  # a corpus without a word: no query has this term
+
+    def _build(self, ids: Sequence[str], tokens: list[list[int]], vocabulary: dict[str, int]) -> None:
+        import bm25s
+
         self._bm25 = bm25s.BM25(
             k1=self._options.k1, b=self._options.b, method="lucene", backend="numba", auto_compile=True
         )
