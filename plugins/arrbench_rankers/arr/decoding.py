@@ -15,6 +15,7 @@ from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
+CPU_FLOATS = 2**22  # a CPU gains nothing from larger batches: they leave its caches
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def exact_scores(
     rows = [(q, part, Row(prompts[q], part.tree)) for q, cut in enumerate(cuts) for part in cut]
     rows.sort(key=lambda row: (len(row[1].tree.inner), len(row[2].prompt)))
     while rows:
-        batch = _fitting(rows, model.config.vocab_size)
+        batch = _fitting(rows, model)
         inputs = collate([row for _, _, row in batch], model.config.pad_token_id or 0)
         found = edge_log_probs(model, {name: tensor.to(model.device) for name, tensor in inputs.items()})
         edges = torch.nn.functional.pad(found, (1, 0)).cpu().numpy()
@@ -71,8 +72,9 @@ def exact_scores(
     return scores
 
 
-def _fitting(rows: list[tuple[int, Part, Row]], vocabulary: int) -> list[tuple[int, Part, Row]]:
+def _fitting(rows: list[tuple[int, Part, Row]], model: Any) -> list[tuple[int, Part, Row]]:
     """The longest rows that fit one forward pass; at least one."""
+    floats = min(FLOATS, CPU_FLOATS) if model.device.type == "cpu" else FLOATS
     inner = len(rows[-1][1].tree.inner)
     width = inner + max(len(row.prompt) for _, _, row in rows)
-    return rows[-max(1, FLOATS // (width**2 + (1 + inner) * vocabulary)) :]
+    return rows[-max(1, floats // (width**2 + (1 + inner) * model.config.vocab_size)) :]

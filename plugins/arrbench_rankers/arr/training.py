@@ -18,7 +18,7 @@ from arrbench_rankers.arr.stoical import Floats, stoical_loss
 
 MAX_GRAD_NORM = 1.0
 REPORT_STEPS = 10
-DEV_MEASURES = 4  # how often dev is measured in a training, its end included
+DEV_MEASURES = 2  # how often dev is measured in a training, its end included
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        # mixed precision wraps forward for good; what ranks must be what a saved copy will be
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     model.eval()
 
 

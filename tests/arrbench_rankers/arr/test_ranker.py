@@ -184,3 +184,13 @@ def test_its_options_are_read_without_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_half_precision_ranks_the_same_after_loading(split, tmp_path):
+    context = Context(dtype="bfloat16")
+    ranker = Arr(Arr.Options(epochs=5, batch=4), context)
+    ranker.fit(split, split)
+    ranker.save(tmp_path)
+    found = ranker.rank(split.queries, 100)
+    assert found == Arr.load(tmp_path, context).rank(split.queries, 100)
+    assert all(np.isfinite(ranking.scores).all() for ranking in found)

@@ -7,7 +7,7 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 
 from arrbench.ranker import Context
-from arrbench_rankers.arr.packing import Row
+from arrbench_rankers.arr.packing import Row, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights
 from arrbench_rankers.arr.training import Collator, Example, Schedule, StoicalTrainer, train
 from arrbench_rankers.arr.trie import PrefixTree
@@ -65,7 +65,7 @@ def test_a_batch_carries_targets_and_no_labels(examples):
     assert batch["targets"][0].count_nonzero() == 2  # one docID of two tokens, the rest is padding
 
 
-def fitted(small_lm, examples, seed, reports=None, dev=None):
+def fitted(small_lm, examples, seed, reports=None, dev=None, dtype="float32"):
     model = small_lm("llama")
     schedule = Schedule(epochs=5, batch=3, accumulation=2, learning_rate=1e-3, warmup=2, weight_decay=0.0)
 
@@ -73,7 +73,7 @@ def fitted(small_lm, examples, seed, reports=None, dev=None):
         if reports is not None:
             reports.append((phase, done, total, figures))
 
-    train(model, examples, 0, schedule, Context(seed=seed, report=report), dev)
+    train(model, examples, 0, schedule, Context(seed=seed, dtype=dtype, report=report), dev)
     return model
 
 
@@ -88,6 +88,13 @@ def test_one_seed_and_one_thread_give_identical_weights(small_lm, examples):
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert not all(torch.equal(a, c) for a, _, c in pairs)
     assert not one.training
+
+
+def test_mixed_precision_ends_with_the_training(small_lm, examples):
+    model, copy = fitted(small_lm, examples, 0, dtype="bfloat16"), small_lm("llama")
+    copy.load_state_dict(model.state_dict())
+    batch = Collator(0)(examples)
+    assert torch.equal(edge_log_probs(model, batch), edge_log_probs(copy, batch))
 
 
 def test_it_reports_and_leaves_no_file_behind(small_lm, examples, tmp_path, monkeypatch, capsys):
