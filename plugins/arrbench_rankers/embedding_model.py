@@ -133,7 +133,8 @@ class CorpusSoftmax(nn.Module):
             return list(range(len(self.documents)))
         own = {d for row in rows for d in (*self.ranked[row], *self.candidates[row])}
         drawn = self.random.choice(len(self.documents), self.sample, replace=False).tolist()
-        return sorted({*own, *drawn[: max(0, self.sample - len(own))]})
+        others = [d for d in drawn if d not in own][: max(0, self.sample - len(own))]
+        return sorted({*own, *others})
 
     def _ranks(self, rows: Sequence[int], documents: Sequence[int]) -> Tensor:
         column = {d: i for i, d in enumerate(documents)}

@@ -128,7 +128,9 @@ def test_pickled_weights_are_refused(tokenizer, encoder, tmp_path: Path) -> None
         backbones.load_encoder(str(tmp_path), tokenizer, Context())
 
 
-def test_a_tokenizer_without_padding_gets_one_that_the_model_knows(tokenizer, encoder, tmp_path: Path) -> None:
+def test_a_tokenizer_without_padding_gets_one_that_the_model_knows(
+    tokenizer, encoder, tmp_path: Path
+) -> None:
     encoder.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     file = tmp_path / "tokenizer_config.json"
