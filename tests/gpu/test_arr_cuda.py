@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
 from arrbench_rankers.arr.ranker import ArrStoical

@@ -15,6 +15,7 @@ from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
+ROW_NODES = 512  # inner nodes a row: attention costs their square, a new row only its prompt
 CPU_FLOATS = 2**22  # a CPU gains nothing from larger batches: they leave its caches
 
 
@@ -27,8 +28,8 @@ class Part:
 
 
 def parts(docids: Sequence[DocId], vocabulary: int) -> list[Part]:
-    """The docIDs, in order of their tokens, cut where one row's mask or logits would hold over FLOATS."""
-    most = max(1, min(FLOATS // vocabulary, int(FLOATS**0.5)) // 2)
+    """The docIDs, in order of their tokens, cut where a row would hold too many nodes or logits."""
+    most = max(1, min(ROW_NODES, FLOATS // vocabulary))
     cuts: list[list[int]] = [[]]
     inner, last = 0, DocId()
     for position in sorted(range(len(docids)), key=docids.__getitem__):

@@ -61,7 +61,7 @@ def test_a_small_memory_budget_cuts_the_work_and_changes_no_score(model, docids,
         patch.setattr(decoding, "FLOATS", floats)
         cut = parts(docids, 40)
         assert sorted(np.concatenate([part.documents for part in cut])) == list(range(len(docids)))
-        most = max(1, min(floats // 40, int(floats**0.5)) // 2)
+        most = max(1, floats // 40)
         assert all(len(part.tree.inner) <= max(most, part.tree.lengths.max() - 1) for part in cut)
         found = exact_scores(model, prompts, [cut] * len(prompts), mean=False)
     for one, other in zip(whole, found, strict=True):
