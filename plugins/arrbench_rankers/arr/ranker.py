@@ -66,8 +66,7 @@ class Arr(Generative):
         "accelerate",
     )
     tuning: ClassVar[str] = (
-        "learning rate (7 from 5e-4 to 1e-2), epochs (2), weight decay (2) on dev nDCG@10 of wordnet, "
-        "one seed; arr-ntp: learning rate (4), epochs (2), weight decay (2)"
+        "on dev nDCG@10 of wordnet, one seed: learning rate (7 values, 5e-4 to 1e-2), weight decay (2)"
     )
     options: ArrOptions
 
@@ -277,3 +276,6 @@ class ArrNtp(Arr):
     """Autoregressive ranking with next-token prediction of the top document alone (NTP)."""
 
     Options: ClassVar[type[BaseOptions]] = ArrNtpOptions
+    tuning: ClassVar[str] = (
+        "on dev nDCG@10 of wordnet, one seed: learning rate (4 values, 5e-4 to 2e-3), weight decay (2)"
+    )

@@ -70,6 +70,15 @@ SMALL = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+FAMILY_CONFIG = {
+    "gpt2": {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "falcon": {"ffn_hidden_size": 48},
+    "gemma": {"num_key_value_heads": 2, "head_dim": 8},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": None},
+    "qwen2": {"num_key_value_heads": 2},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+}
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +89,7 @@ def small_lm():
 
     def make(family, attention="sdpa", **config):
         torch.manual_seed(0)
-        made = AutoConfig.for_model(family, **SMALL | config)
+        made = AutoConfig.for_model(family, **SMALL | FAMILY_CONFIG.get(family, {}) | config)
         model = AutoModelForCausalLM.from_config(made, attn_implementation=attention).eval()
         for parameter in model.parameters():  # away from the initial near-uniform predictions
             parameter.data.mul_(3.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from arrbench_rankers.arr.beam import Search, TreeOnDevice, beam_search
 from arrbench_rankers.arr.decoding import exact_scores, parts
+from arrbench_rankers.arr.packing import FULL_ATTENTION
 from arrbench_rankers.arr.trie import PrefixTree
 
 END = 2
@@ -42,6 +43,15 @@ def test_as_wide_as_the_tree_it_is_exhaustive(model, docids, mean):
         assert sorted(documents) == list(range(len(docids)))
         assert scores == pytest.approx(exact[documents], abs=1e-4)
         assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("family", sorted(FULL_ATTENTION))
+def test_every_family_reads_beams_behind_its_cache_as_it_reads_rows(small_lm, family):
+    model = small_lm(family)
+    docids = [(10, 11, END), (10, END), (12, 13, 14, END), (10, 11, 15, END), (16, END)]
+    expected = exact_scores(model, PROMPTS, [parts(docids, 40)] * 3, mean=False)
+    for (scores, documents), exact in zip(constrained(model, docids, 5, 5), expected, strict=True):
+        assert scores == pytest.approx(exact[documents], rel=1e-4, abs=1e-4)
 
 
 def naive_beam(model, prompt, docids, width):
