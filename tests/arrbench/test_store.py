@@ -16,7 +16,8 @@ from arrbench.store import RECORD, Store
 def a_record(**changed: Any) -> Record:
     fields: dict[str, Any] = {
         "key": "0123456789", "status": "ok", "ranker": "bm25", "label": "bm25", "options": {"k1": 0.9},
-        "tuning": "none", "query_independent": False, "learns": False, "distribution": "some 1.0", "weights": {},
+        "tuning": "none", "query_independent": False, "learns": False, "distribution": "some 1.0",
+        "weights": {},
         "task": "toy", "task_label": "toy", "task_options": {}, "task_facts": {}, "licence": "none",
         "headline": "ndcg@10", "setting": "retrieve", "fingerprint": "f" * 64, "split": "test",
         "n_queries": 3, "n_documents": 5, "k": 100, "limit": None, "seed": 1, "device": "cpu",

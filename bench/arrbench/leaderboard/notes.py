@@ -43,7 +43,9 @@ def _seeds_of(row: Row) -> int:
 
 
 def _warning(table: Table) -> list[str]:
-    trained = [row for row in table.rows if row.learns and row.name in table.intervals]
+    trained = [
+        row for row in table.rows if row.learns and not row.query_independent and row.name in table.intervals
+    ]
     if not trained:
         return []
     best = trained[0]

@@ -48,6 +48,7 @@ class Row:
     failed_seeds: int
     tuning: str
     query_independent: bool
+    learns: bool
     device: str
     dtype: str
     threads: int
@@ -57,13 +58,6 @@ class Row:
     @property
     def n_seeds(self) -> int:
         return len(self.records)
-
-    @property
-    def learns(self) -> bool:
-        """Whether it is a ranker with learnt parameters that reads the query."""
-        return not self.query_independent and any(
-            r["memory"].get("parameters") is not None for r in self.records
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +88,7 @@ def tables(records: Iterable[Record], per_query: Mapping[str, np.ndarray]) -> li
 
 
 def _task_key(r: Record) -> tuple[Any, ...]:
-    return r.get("task_label", r["task"]), r["fingerprint"], r["setting"], r["split"], r["k"], r["limit"]
+    return r["task_label"], r["fingerprint"], r["setting"], r["split"], r["k"], r["limit"]
 
 
 def _row_key(r: Record) -> tuple[Any, ...]:
@@ -116,7 +110,7 @@ def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray]) -> Ta
     rows.sort(key=lambda row: (row.status == "failed", -(row.cells[0].value or 0.0), row.name))
     values = {row.name: v for row in rows if (v := _values(row, per_query)) is not None}
     return Table(
-        task=str(records[0].get("task_label", records[0]["task"])),
+        task=records[0]["task_label"],
         about=records[0],
         columns=shown,
         rows=tuple(_best_marked(rows, shown)),
@@ -161,6 +155,7 @@ def _row(name: str, records: Sequence[Record], shown: Sequence[Column]) -> Row:
         failed_seeds=len(failed),
         tuning=any_record["tuning"],
         query_independent=any_record["query_independent"],
+        learns=any_record["learns"],
         device=any_record["device"],
         dtype=any_record["dtype"],
         threads=any_record["threads"],

@@ -37,16 +37,17 @@ def show(table: Table, console: Console) -> None:
 
     wide = console.width >= ROOM_FOR_SPREAD
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
-    grid.title = f"{table.task}: {table.about['n_queries']} test queries, {table.about['setting']}"
+    grid.title = _title(table)
     grid.add_column("ranker", overflow="fold", min_width=12)
     merged = _merged(table, wide)
     for title, _ in merged:
         grid.add_column(_stacked(title), justify="right", no_wrap=True)
-    if wide:
+    statuses = wide and any(row.status != "ok" for row in table.rows)
+    if statuses:
         grid.add_column("status", no_wrap=True)
     for row in table.rows:
         cells = [_text([row.cells[i] for i in at], wide or at == [0]) for _, at in merged]
-        if wide:
+        if statuses:
             grid.add_row(Text(row.name), *cells, _status(row))
         else:
             grid.add_row(Text(f"{row.name} {_status(row)}".strip()), *cells)
@@ -54,6 +55,15 @@ def show(table: Table, console: Console) -> None:
     for line in [*notes(table), *tuning(table.rows)]:
         console.print(Text(line))
     console.print()
+
+
+def _title(table: Table) -> str:
+    about = table.about
+    title = f"{table.task}: {about['setting']}, {about['n_documents']:,} documents, {about['n_queries']:,} "
+    title += f"{about['split']} queries, k = {about['k']}"
+    if about["limit"] is not None:
+        title += f"; limited to {about['limit']} queries a split: a trial run, not a result"
+    return title
 
 
 def _merged(table: Table, wide: bool) -> list[tuple[str, list[int]]]:

@@ -13,6 +13,7 @@ def make_record(label, ndcg=0.5, seed=1, **changes):
         "options": {},
         "tuning": "none",
         "query_independent": False,
+        "learns": True,
         "task": "wordnet",
         "task_label": "wordnet",
         "headline": "ndcg@10",

@@ -189,7 +189,7 @@ class TestNotes:
     def test_does_not_warn_where_training_pays_or_nothing_was_trained(self, record):
         table = self.board(record, {"de": 0.8, "prior": 0.4}, prior=BLIND)
         assert not any(line.startswith("warning") for line in notes(table))
-        untrained = {"memory": {"parameters": None}}
+        untrained = {"learns": False}
         table = self.board(record, {"bm25": 0.4, "prior": 0.4}, prior=BLIND, bm25=untrained)
         assert not any(line.startswith("warning") for line in notes(table))
 
