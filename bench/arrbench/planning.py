@@ -69,6 +69,11 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     @property
+    def device(self) -> str:
+        """The torch device that all trials run on."""
+        return self.trials[0].trial.conditions.device
+
+    @property
     def missing(self) -> list[Trial]:
         return [p.trial for p in self.trials if p.record is None]
 

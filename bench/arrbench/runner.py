@@ -44,7 +44,7 @@ def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="arrbench-") as work, offline_switches(experiment.offline):
         inputs = Path(work) / "inputs"
         exchange.write(inputs, plan.task, experiment.limit)
-        environment = _environment(experiment, key)
+        environment = _environment(experiment, key, plan.device)
         background = _compile_measures(experiment.cache, environment)
         server = launch.launcher(plan.libraries, environment)
         execution = Execution(server, key, watcher, _side_by_side(plan), experiment.timeout_s, background)
@@ -81,10 +81,9 @@ def _longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 def _side_by_side(plan: Plan) -> int:
     """How many trainings may share the machine: one an accelerator, one for each `threads` cores of a CPU."""
-    conditions = plan.trials[0].trial.conditions
-    if conditions.device != "cpu":
+    if plan.device != "cpu":
         return 1
-    return max(1, (psutil.cpu_count() or 1) // conditions.threads)
+    return max(1, (psutil.cpu_count() or 1) // plan.experiment.threads)
 
 
 def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
@@ -95,7 +94,7 @@ def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
         inputs=str(inputs),
         out=str(out.resolve()),
         k=c.k,
-        device=c.device,
+        device="cuda:0" if c.device.startswith("cuda") else c.device,
         dtype=c.dtype,
         threads=c.threads,
         seed=trial.seed,
@@ -105,11 +104,16 @@ def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
     )
 
 
-def _environment(experiment: Experiment, key: str) -> dict[str, str]:
-    """What workers inherit: thread counts for libraries that read them when loaded, and quiet tokenizers."""
+def _environment(experiment: Experiment, key: str, device: str) -> dict[str, str]:
+    """What workers inherit: thread counts for libraries that read them when loaded, and quiet tokenizers.
+
+    A worker sees the one GPU it was given, as cuda:0: trainers take the first they see.
+    """
     threads = str(experiment.threads)
+    gpu = {"CUDA_VISIBLE_DEVICES": _visible_gpu(device)} if device.startswith("cuda") else {}
     return {
         **os.environ,
+        **gpu,
         launch.KEY_VARIABLE: key,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
@@ -122,6 +126,13 @@ def _environment(experiment: Experiment, key: str) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
+
+
+def _visible_gpu(device: str) -> str:
+    """How CUDA_VISIBLE_DEVICES names a torch device, which counts those visible now."""
+    number = int(device.partition(":")[2] or 0)
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return visible[number] if visible else str(number)
 
 
 def _compile_measures(cache: Path, environment: dict[str, str]) -> list[subprocess.Popen[Any]]:
