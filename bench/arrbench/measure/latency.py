@@ -20,6 +20,7 @@ SINGLE_SECONDS = 20.0
 BATCH_REPEATS = 5
 BATCH_SECONDS = 3.0
 WARM_UP_QUERIES = 10
+WARM_UP_BATCH = 32
 P99_SAMPLES = 1_000
 
 
@@ -42,11 +43,9 @@ def synchronizer(device: str) -> Callable[[], object]:
 
 def warm_up(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> None:
     """Calls in both scenarios that are not timed: caches fill, kernels compile, pages load."""
-    few = list(queries[:WARM_UP_QUERIES])
-    for query in few:
+    for query in queries[:WARM_UP_QUERIES]:
         ranker.rank([query], k)
-    if few:
-        ranker.rank(list(queries), k)
+    ranker.rank(list(queries[:WARM_UP_BATCH]), k)
     sync()
 
 
