@@ -84,7 +84,11 @@ def label(spec: Spec, options: BaseOptions) -> str:
 def _text(value: object) -> str:
     if value is None:
         return "none"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
     return f'"{text}"' if "," in text or _OPTION.search(text) else text
 
 

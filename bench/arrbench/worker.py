@@ -113,6 +113,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     phases: dict[str, Seconds] = {}
     _, cls = ranker_class(job.ranker)
     _prepare_process(job)
+    parent.say("phase", phase="load")
     with resources.clock(phases, "load_s"):
         ranker = cls(cls.Options.model_validate(job.options), context)
     _prepare_process(job)  # again: loading may have brought in libraries with thread pools of their own

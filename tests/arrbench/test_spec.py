@@ -74,7 +74,7 @@ def test_none_is_a_value_where_the_option_may_be_none() -> None:
 
 def test_a_label_names_only_what_differs_from_the_defaults() -> None:
     assert label(Spec("some", {"dim": "128"}), SomeOptions()) == "some"
-    assert label(Spec("some", {}), SomeOptions(beta=2.0, exact=False)) == "some:beta=2.0:exact=false"
+    assert label(Spec("some", {}), SomeOptions(beta=2.0, exact=False)) == "some:beta=2:exact=false"
 
 
 @given(
