@@ -27,7 +27,8 @@ def load_tokenizer(
 
     For `tiny` it is made here: lower-cased words and single punctuation marks of `texts`, the most
     frequent first (ties in alphabetical order), after every word of `keep`, up to VOCABULARY entries
-    unless `keep` alone has more. A text is `<s> text`, a pair `<s> first <sep> second`.
+    unless `keep` alone has more. A text is `<s> text`, a pair `<s> first <s> second`: each part of a
+    pair looks as it would alone.
 
     Raises UsageError for an id or folder that has no tokenizer, or is not cached when offline.
     """
@@ -148,8 +149,8 @@ def _tiny_tokenizer(texts: Iterable[str], keep: Iterable[str]) -> PreTrainedToke
     core.normalizer, core.pre_tokenizer = normalizer, splitter
     core.post_processor = TemplateProcessing(
         single=f"{BOS} $A",
-        pair=f"{BOS} $A {SEP} $B:1",
-        special_tokens=[(BOS, ids[BOS]), (SEP, ids[SEP])],
+        pair=f"{BOS} $A {BOS}:1 $B:1",
+        special_tokens=[(BOS, ids[BOS])],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -28,14 +28,17 @@ class CrossEncoderOptions(BaseOptions):
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
-    epochs: int = Field(default=4, ge=0, description="passes over the training queries, after the start")
-    batch: int = Field(default=16, ge=1, description="queries a step")
+    epochs: int = Field(default=3, ge=0, description="passes over the training queries, after the start")
+    batch: int = Field(default=8, ge=1, description="queries a step")
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="peak, after a linear warm-up; about 2e-5 suits a pretrained backbone"
+        default=5e-4, gt=0, description="peak, after a linear warm-up; about 2e-5 suits a pretrained backbone"
+    )
+    cross_penalty: float = Field(
+        default=3.0, ge=0, description="attention between query and document is weaker by so many logits"
     )
     negatives: int = Field(default=12, ge=1, description="documents a query and pass that are not relevant")
     hard: float = Field(default=0.6, ge=0, le=1, description="share of them from the start's 30 best")
-    start_epochs: int = Field(default=6, ge=0, description="passes of the dual encoder that it starts from")
+    start_epochs: int = Field(default=10, ge=0, description="passes of the dual encoder that it starts from")
     start_learning_rate: float = Field(
         default=3e-3, gt=0, description="peak for the dual encoder it starts from"
     )
@@ -51,7 +54,6 @@ class CrossEncoderOptions(BaseOptions):
             backbone=self.backbone,
             alpha=self.alpha,
             epochs=self.start_epochs,
-            batch=self.batch,
             learning_rate=self.start_learning_rate,
             length=self.length // 2,
         )
@@ -96,7 +98,7 @@ class CrossEncoder(Ranker):
 
         in_full = replace(context, dtype="float32")
         start = trained(options.start(), train, dev, in_full, tell)
-        self._use(started_from(start, options.length, in_full))
+        self._use(started_from(start, options, in_full))
         loss = RankedPairs(self._model, start, judged, options, context.seed)
         self.index(dev.corpus)
         run(
@@ -163,7 +165,7 @@ class CrossEncoder(Ranker):
         from arrbench_rankers.pair_encoder import loaded
 
         ranker = super().load(folder, context)
-        ranker._use(loaded(folder / "model", ranker._options.length, context))
+        ranker._use(loaded(folder / "model", ranker._options, context))
         with np.load(folder / "documents.npz", allow_pickle=False) as arrays:
             documents = [part.tolist() for part in np.split(arrays["tokens"], arrays["ends"][:-1])]
         ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))

@@ -24,8 +24,8 @@ class DualEncoderOptions(BaseOptions):
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
-    epochs: int = Field(default=12, ge=0, description="passes over the training queries")
-    batch: int = Field(default=16, ge=1, description="queries a step")
+    epochs: int = Field(default=16, ge=0, description="passes over the training queries")
+    batch: int = Field(default=32, ge=1, description="queries a step")
     learning_rate: float = Field(
         default=3e-3, gt=0, description="peak, after a linear warm-up; about 2e-5 suits a pretrained backbone"
     )

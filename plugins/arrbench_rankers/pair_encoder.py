@@ -20,7 +20,9 @@ from arrbench_rankers.token_batches import by_length, padded, token_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-NEITHER, QUERY, DOCUMENT = 0, 1, 2  # whose token it is
+    from arrbench_rankers.cross_encoder import CrossEncoderOptions
+
+PADDING, QUERY, DOCUMENT = 0, 1, 2  # whose token it is
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class PairTemplate:
         return [*before, *query, *between, *document, *after]
 
     def owners(self, query: int, document: int) -> list[int]:
-        before, between, after = ([NEITHER] * len(part) for part in self.ids)
-        return [*before, *[QUERY] * query, *between, *[DOCUMENT] * document, *after]
+        """What stands before the query is the query's, all other special tokens are the document's."""
+        before, between, after = (len(part) for part in self.ids)
+        return [QUERY] * (before + query) + [DOCUMENT] * (between + document + after)
 
     def type_ids(self, query: int, document: int) -> list[int]:
         before, first, between, second, after = self.types
@@ -61,15 +64,22 @@ class PairTemplate:
 
 
 class PairTransformer(Transformer):
-    """A transformer over `query, document` that also says whose each token is."""
+    """A transformer over `query, document` that also says whose each token is.
+
+    Attention between query and document is weaker by `cross_penalty` (in logits) than within each: the
+    dual encoder that the weights come from never saw the other text, and full attention to it at once
+    undoes what they know.
+    """
 
     length: int  # tokens of a pair, special ones included
+    cross_penalty: float
     template: PairTemplate
 
     words: PreTrainedTokenizerFast
 
-    def prepare(self, length: int) -> None:
+    def prepare(self, length: int, cross_penalty: float) -> None:
         self.length = length
+        self.cross_penalty = cross_penalty
         self.words = self.processor
         self.template = PairTemplate.of(self.words)
         self.model.config.num_labels = 1  # what the library takes for the number of scores
@@ -89,20 +99,28 @@ class PairTransformer(Transformer):
     def features(
         self, queries: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]
     ) -> dict[str, Any]:
-        """Padded inputs of the pairs (queries[i], documents[i]), each of shape (pairs, longest)."""
+        """Padded inputs of the pairs (queries[i], documents[i]), shape (pairs, longest); the additive
+        attention mask has shape (pairs, 1, longest, longest)."""
         device, template = self.model.device, self.template
         pairs = list(zip(queries, documents, strict=True))
         ids = [template.input_ids(q, d) for q, d in pairs]
-        owners = [template.owners(len(q), len(d)) for q, d in pairs]
+        owners = padded([template.owners(len(q), len(d)) for q, d in pairs], PADDING, device)
         features = {
             "input_ids": padded(ids, self.words.pad_token_id, device),
-            "attention_mask": padded([[1] * len(row) for row in ids], 0, device),
-            "owners": padded(owners, NEITHER, device),
+            "attention_mask": self._attention(owners),
+            "owners": owners,
         }
         if "token_type_ids" in self.words.model_input_names:
             types = [template.type_ids(len(q), len(d)) for q, d in pairs]
             features["token_type_ids"] = padded(types, 0, device)
         return features
+
+    def _attention(self, owners: Tensor) -> Tensor:
+        dtype = self.model.dtype
+        together = owners[:, None, :, None] == owners[:, None, None, :]
+        bias = torch.zeros(together.shape, dtype=dtype, device=owners.device)
+        bias.masked_fill_(~together, -self.cross_penalty)
+        return bias.masked_fill_((owners == PADDING)[:, None, None, :], torch.finfo(dtype).min)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         owners = features.pop("owners")
@@ -110,21 +128,26 @@ class PairTransformer(Transformer):
 
 
 class MeanProduct(Module):
-    """Score of a pair: a linear map of mean(query tokens) * mean(document tokens), element by element.
+    """Score of a pair: sum_i w_i (P mean(query tokens))_i (P mean(document tokens))_i + b.
 
-    A mean over no tokens is zero, so a pair with an empty text scores the bias.
+    With w = 1, b = 0 and P a dual encoder's projection this is that encoder's inner product. A mean
+    over no tokens is zero.
     """
 
-    config_keys: list[str] = ["hidden"]  # noqa: RUF012 - as the library declares it
+    config_keys: list[str] = ["hidden", "dim"]  # noqa: RUF012 - as the library declares it
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, dim: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.linear = nn.Linear(hidden, 1)
+        self.dim = dim
+        self.projection = nn.Linear(hidden, dim, bias=False)
+        self.linear = nn.Linear(dim, 1)
+        nn.init.ones_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         tokens, owners = features["token_embeddings"], features["owners"]
-        query, document = (_mean(tokens, owners == owner) for owner in (QUERY, DOCUMENT))
+        query, document = (self.projection(_mean(tokens, owners == owner)) for owner in (QUERY, DOCUMENT))
         features["scores"] = self.linear(query * document)
         return features
 
@@ -133,24 +156,25 @@ class MeanProduct(Module):
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
 
 
-def started_from(start: SentenceTransformer, length: int, context: Context) -> CrossEncoder:
-    """A cross encoder whose transformer starts as the dual encoder's; only its head is new."""
+def started_from(start: SentenceTransformer, options: CrossEncoderOptions, context: Context) -> CrossEncoder:
+    """A cross encoder that starts as a dual encoder: its transformer and, in the head, its projection."""
     body: Any = start[0]
+    projection: Any = start[2]
     with TemporaryDirectory() as folder:
         body.save(folder)
         pairs = PairTransformer(folder, model_kwargs={"use_safetensors": True, "dtype": torch.float32})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
-        head = MeanProduct(pairs.get_embedding_dimension())
-    return _joined(pairs, head, length, context)
+    head = MeanProduct(projection.in_features, projection.out_features)
+    head.projection.load_state_dict(projection.linear.state_dict())
+    return _joined(pairs, head, options, context)
 
 
-def loaded(folder: Path, length: int, context: Context) -> CrossEncoder:
+def loaded(folder: Path, options: CrossEncoderOptions, context: Context) -> CrossEncoder:
     """The model that `CrossEncoder.save` wrote, in the context's dtype and on its device."""
     pairs = PairTransformer(str(folder), model_kwargs={"use_safetensors": True, "dtype": torch.float32})
-    head = MeanProduct(pairs.get_embedding_dimension())
-    head = MeanProduct.load_torch_weights(str(folder / "1_MeanProduct"), local_files_only=True, model=head)
-    return in_dtype(_joined(pairs, head, length, context), context)
+    at = str(folder / "1_MeanProduct")
+    empty = MeanProduct(**MeanProduct.load_config(at, local_files_only=True))
+    head = MeanProduct.load_torch_weights(at, local_files_only=True, model=empty)
+    return in_dtype(_joined(pairs, head, options, context), context)
 
 
 def in_dtype(model: CrossEncoder, context: Context) -> CrossEncoder:
@@ -160,9 +184,11 @@ def in_dtype(model: CrossEncoder, context: Context) -> CrossEncoder:
     return model
 
 
-def _joined(pairs: PairTransformer, head: MeanProduct, length: int, context: Context) -> CrossEncoder:
+def _joined(
+    pairs: PairTransformer, head: MeanProduct, options: CrossEncoderOptions, context: Context
+) -> CrossEncoder:
     make_bidirectional(pairs.model)
-    pairs.prepare(length)
+    pairs.prepare(options.length, options.cross_penalty)
     return CrossEncoder(modules=[pairs, head], device=context.device, activation_fn=nn.Identity())
 
 

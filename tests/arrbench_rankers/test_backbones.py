@@ -32,22 +32,17 @@ def test_words_are_lower_cased_and_split_at_punctuation(tokenizer) -> None:
     assert tokens == ["<s>", "brown", "dog", "-", "like", "bear", "."]
 
 
-def test_a_pair_is_separated(tokenizer) -> None:
+def test_each_part_of_a_pair_looks_as_it_would_alone(tokenizer) -> None:
     tokens = tokenizer.convert_ids_to_tokens(tokenizer("dog", "bear").input_ids)
-    assert tokens == ["<s>", "dog", "<sep>", "bear"]
+    assert tokens == ["<s>", "dog", "<s>", "bear"]
 
 
 def test_kept_words_stay_and_rare_ones_are_unknown() -> None:
-    texts = [f"w{number} " * (3000 - number) for number in range(2000)]
+    texts = [f"w{number} " * (1 + (number % 2 == 0)) for number in range(2000)]
     tokenizer = backbones.load_tokenizer("tiny", texts, ["giant panda"], Context())
     assert len(tokenizer) == backbones.VOCABULARY
-    assert tokenizer.convert_ids_to_tokens(tokenizer("giant panda w0 w1999").input_ids) == [
-        "<s>",
-        "giant",
-        "panda",
-        "w0",
-        "<unk>",
-    ]
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer("giant panda w998 w999").input_ids)
+    assert tokens == ["<s>", "giant", "panda", "w998", "<unk>"]
 
 
 def test_more_kept_words_than_the_vocabulary_all_stay() -> None:
@@ -128,9 +123,7 @@ def test_pickled_weights_are_refused(tokenizer, encoder, tmp_path: Path) -> None
         backbones.load_encoder(str(tmp_path), tokenizer, Context())
 
 
-def test_a_tokenizer_without_padding_gets_one_that_the_model_knows(
-    tokenizer, encoder, tmp_path: Path
-) -> None:
+def test_a_tokenizer_without_padding_gets_one_the_model_knows(tokenizer, encoder, tmp_path: Path) -> None:
     encoder.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     file = tmp_path / "tokenizer_config.json"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
-from arrbench_rankers import cross_encoder, pair_encoder
+from arrbench_rankers import cross_encoder, embedding_model, pair_encoder
 from arrbench_rankers.cross_encoder import CrossEncoder
 from arrbench_rankers.negatives import draw_negatives, hardest
 
 ANIMALS = ["dog", "cat", "bear", "whale", "canine", "feline", "carnivore", "animal"]
 PATHS = {"dog": ["canine", "carnivore", "animal"], "cat": ["feline", "carnivore", "animal"]}
-OPTIONS = CrossEncoder.Options(epochs=30, batch=4, start_epochs=10, learning_rate=3e-3, length=32)
+OPTIONS = CrossEncoder.Options(epochs=30, batch=4, start_epochs=20, learning_rate=1e-3, length=32)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,14 +89,29 @@ def test_pairs_are_put_together_as_the_tokenizer_does(ranker) -> None:
     pairs = ranker._model[0]
     texts = [("dog: number 1", "carnivore"), ("", "cat"), ("bear", "")]
     ours = pairs.preprocess(texts)
-    own = ranker._model.tokenizer(
-        [q for q, _ in texts], [d for _, d in texts], padding=True, return_tensors="pt"
-    )
+    queries, documents = zip(*texts, strict=True)
+    own = ranker._model.tokenizer(queries, documents, padding=True, return_tensors="pt")
     assert torch.equal(ours["input_ids"], own.input_ids)
-    assert torch.equal(ours["attention_mask"], own.attention_mask)
-    for row, encoding in zip(ours["owners"].tolist(), own.encodings, strict=True):
-        owners = [0 if owner is None else owner + 1 for owner in encoding.sequence_ids]
-        assert row == owners
+    assert torch.equal(ours["owners"] > 0, own.attention_mask > 0)
+    assert ours["owners"].tolist()[1] == [1, 2, 2, 0, 0, 0, 0]
+
+
+def test_attention_between_the_texts_is_weaker_and_none_goes_to_padding(ranker) -> None:
+    attention = ranker._model[0].preprocess([("dog dog", "cat"), ("", "cat")])["attention_mask"]
+    assert attention.shape == (2, 1, 5, 5)
+    assert attention[0, 0, 0].tolist() == [0, 0, 0, -3, -3]
+    assert attention[0, 0, 4].tolist() == [-3, -3, -3, 0, 0]
+    assert attention[1, 0, 0, :3].tolist() == [0, -3, -3]
+    assert (attention[1, 0, :, 3:] < -1e30).all()
+
+
+def test_without_attention_between_the_texts_it_starts_as_the_dual_encoder(split) -> None:
+    start = embedding_model.pipeline("tiny", 16, split, Context())
+    apart = OPTIONS.model_copy(update={"cross_penalty": 1e4})
+    model = pair_encoder.started_from(start, apart, Context())
+    pairs = [(q.text, d.text) for q in split.queries[:2] for d in split.corpus]
+    queries, documents = (start.encode(list(texts)) for texts in zip(*pairs, strict=True))
+    np.testing.assert_allclose(model.predict(pairs), (queries * documents).sum(1), rtol=1e-4, atol=1e-5)
 
 
 def test_a_template_with_type_ids_and_a_closing_token() -> None:
@@ -119,7 +134,7 @@ def test_a_template_with_type_ids_and_a_closing_token() -> None:
     encoding = core.encode("x x", "y")
     assert template.input_ids([3, 3], [4]) == encoding.ids
     assert template.type_ids(2, 1) == encoding.type_ids
-    assert template.owners(2, 1) == [0, 1, 1, 0, 2, 0]
+    assert template.owners(2, 1) == [1, 1, 1, 2, 2, 2]
     assert template.specials == 3
 
 
@@ -128,8 +143,8 @@ def test_a_long_pair_is_cut_and_keeps_its_document(ranker) -> None:
     features = pairs.preprocess([("dog " * 100, "cat " * 100)])
     assert features["input_ids"].shape == (1, OPTIONS.length)
     owners = features["owners"][0].tolist()
-    assert owners.count(pair_encoder.QUERY) == OPTIONS.length // 2
-    assert owners.count(pair_encoder.DOCUMENT) == OPTIONS.length // 2 - 2
+    assert owners.count(pair_encoder.QUERY) == OPTIONS.length // 2 + 1
+    assert owners.count(pair_encoder.DOCUMENT) == OPTIONS.length // 2 - 1
 
 
 @torch.inference_mode()
