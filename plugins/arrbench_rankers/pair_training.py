@@ -68,7 +68,8 @@ class RankedPairs(nn.Module):
             ranked, negatives = self.ranked[row], self._negatives(row)
             queries.append(self.queries[row])
             documents.append([self.documents[d] for d in (*ranked, *negatives)])
-            labels.append(tensor(listnet_labels(len(ranked), len(negatives), self.options.alpha)))
+            targets = listnet_labels(len(ranked), len(negatives), self.options.alpha)
+            labels.append(tensor(targets, device=rows.device))
         return {"loss": self.loss((queries, documents), labels)}
 
     def _negatives(self, row: int) -> list[int]:

@@ -15,6 +15,7 @@ from arrbench.task import Judgments, Split
 from arrbench_rankers import cross_encoder, embedding_model, pair_encoder
 from arrbench_rankers.cross_encoder import CrossEncoder
 from arrbench_rankers.negatives import draw_negatives, hardest
+from arrbench_rankers.pair_training import RankedPairs
 
 ANIMALS = ["dog", "cat", "bear", "whale", "canine", "feline", "carnivore", "animal"]
 PATHS = {"dog": ["canine", "carnivore", "animal"], "cat": ["feline", "carnivore", "animal"]}
@@ -204,6 +205,27 @@ def test_one_seed_gives_one_model_and_another_another(split) -> None:
     first, second, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_half_precision_ranks(split) -> None:
+    short = OPTIONS.model_copy(update={"epochs": 1, "start_epochs": 1})
+    ranker = CrossEncoder(short, Context(dtype="bfloat16"))
+    ranker.fit(split, split)
+    ranker.index(split.corpus)
+    assert ranker._model.dtype == torch.bfloat16
+    assert np.isfinite(ranker.rank(split.queries, 3)[0].scores).all()
+
+
+def test_negatives_are_candidates_where_a_query_has_some(split) -> None:
+    """With candidates: all of them that are not relevant; without: 12 or what the corpus has."""
+    candidates = ("d-bear", "d-canine", "d-carnivore", "d-animal")
+    queries = (replace(split.queries[0], candidates=candidates), *split.queries[1:])
+    start = embedding_model.pipeline("tiny", 8, split, Context())
+    model = pair_encoder.started_from(start, OPTIONS, Context())
+    pairs = RankedPairs(model, start, replace(split, queries=queries), OPTIONS, seed=0)
+    at = split.corpus.positions
+    assert pairs._negatives(0) == [at["d-bear"]]
+    assert set(pairs._negatives(1)) == {at[d] for d in ("d-cat", "d-bear", "d-whale", "d-feline")}
 
 
 def test_a_large_corpus_is_reranked_from_the_first_stage(
