@@ -194,7 +194,8 @@ def _choose_rankers(words: Iterable[str]) -> list[RankerChoice]:
 def _choose(asked: spec.Spec) -> RankerChoice:
     plugin, cls = plugins.ranker_class(asked.name)
     options = spec.validated(cls.Options, asked, "ranker")
-    return RankerChoice(plugin, cls, spec.label(asked, options), options.model_dump(mode="json"))
+    label = spec.label(asked, options)
+    return RankerChoice(plugin, cls, label, options.model_dump(mode="json"), plugin.source_hash())
 
 
 def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[str]]:

@@ -18,12 +18,13 @@ from arrbench.task import Setting
 
 @dataclass(frozen=True, slots=True)
 class RankerChoice:
-    """A ranker as asked for: its plugin, class, row label and resolved options."""
+    """A ranker as asked for: its plugin, class, row label, resolved options, and its code's hash."""
 
     plugin: Plugin
     cls: type[Ranker]
     label: str
     options: Mapping[str, Any]
+    code: str
 
     @property
     def learns(self) -> bool:
@@ -83,7 +84,7 @@ class Trial:
             "ranker": plugin.name,
             "options": self.ranker.options,
             "weights": self.weights,
-            "plugin": [plugin.distribution, plugin.version, plugin.target, plugin.source_hash()],
+            "plugin": [plugin.distribution, plugin.version, plugin.target, self.ranker.code],
             "task": self.task.fingerprint,
             "measures": self.task.measures,
             "setting": self.task.setting,
