@@ -28,17 +28,17 @@ class CrossEncoderOptions(BaseOptions):
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
-    epochs: int = Field(default=3, ge=0, description="passes over the training queries, after the start")
+    epochs: int = Field(default=2, ge=0, description="passes over the training queries, after the start")
     batch: int = Field(default=8, ge=1, description="queries a step")
     learning_rate: float = Field(
         default=5e-4, gt=0, description="peak, after a linear warm-up; about 2e-5 suits a pretrained backbone"
     )
     cross_penalty: float = Field(
-        default=3.0, ge=0, description="attention between query and document is weaker by so many logits"
+        default=4.0, ge=0, description="attention between query and document is weaker by so many logits"
     )
     negatives: int = Field(default=12, ge=1, description="documents a query and pass that are not relevant")
     hard: float = Field(default=0.6, ge=0, le=1, description="share of them from the start's 30 best")
-    start_epochs: int = Field(default=10, ge=0, description="passes of the dual encoder that it starts from")
+    start_epochs: int = Field(default=12, ge=0, description="passes of the dual encoder that it starts from")
     start_learning_rate: float = Field(
         default=3e-3, gt=0, description="peak for the dual encoder it starts from"
     )
@@ -63,7 +63,16 @@ class CrossEncoder(Ranker):
     """A sentence-transformers CrossEncoder that starts from a dual encoder and learns from its mistakes."""
 
     Options = CrossEncoderOptions
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "sentence_transformers")
+    libraries: ClassVar[tuple[str, ...]] = (
+        "torch",
+        "sentence_transformers",
+        "transformers.models.llama.modeling_llama",
+    )
+
+    tuning = (
+        "head, cross_penalty, learning rate, batch, passes of the start and of its own: "
+        "13 settings on dev nDCG@10"
+    )
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)

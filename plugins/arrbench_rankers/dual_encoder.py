@@ -24,7 +24,7 @@ class DualEncoderOptions(BaseOptions):
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
-    epochs: int = Field(default=16, ge=0, description="passes over the training queries")
+    epochs: int = Field(default=12, ge=0, description="passes over the training queries")
     batch: int = Field(default=32, ge=1, description="queries a step")
     learning_rate: float = Field(
         default=3e-3, gt=0, description="peak, after a linear warm-up; about 2e-5 suits a pretrained backbone"
@@ -41,10 +41,12 @@ class DualEncoder(Ranker):
     Options = DualEncoderOptions
     libraries: ClassVar[tuple[str, ...]] = (
         "torch",
-        "transformers",
         "sentence_transformers",
+        "transformers.models.llama.modeling_llama",
         "faiss",
     )
+
+    tuning = "scale of scores, alpha, learning rate, batch, epochs: 9 settings on dev nDCG@10"
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)
