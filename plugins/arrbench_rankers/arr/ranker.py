@@ -66,7 +66,8 @@ class Arr(Generative):
         "accelerate",
     )
     tuning: ClassVar[str] = (
-        "on dev nDCG@10 of wordnet, one seed: learning rate (7 values, 5e-4 to 1e-2), weight decay (2)"
+        "on dev nDCG@10 of wordnet, one seed: learning rate (7 values, 5e-4 to 1e-2), weight decay (2), "
+        "alpha and beta (4; none better than alpha=2 by more than .001)"
     )
     options: ArrOptions
 

@@ -49,7 +49,8 @@ def edge_targets(tree: PrefixTree, weights: Floats, beta: float | None) -> Float
 
     - beta None, y one-hot on d_r,t: W(u→v) = Λ(v);
     - else y(r, t)(v) ∝ M(v) = Σ of 1/r'^β over the ranked docIDs r' through v (the prefix tree's
-      marginal): W(u→v) = Λ(u) · M(v) / M(u).
+      marginal): W(u→v) = Λ(u) · M(v) / M(u). With fractional weights and beta = alpha, M is Λ and the
+      loss is that of one-hot targets.
     """
     through = _sums(tree, weights)
     targets = np.zeros(len(tree))

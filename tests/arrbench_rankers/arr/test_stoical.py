@@ -180,3 +180,12 @@ def test_the_gradient_of_the_loss(beta):
         return stoical_loss(edge_log_probs(TableModel(values), batch), targets)
 
     assert torch.autograd.gradcheck(loss, (logits,))
+
+
+@given(ranked_lists, st.floats(0.0, 5.0))
+def test_fractional_weights_with_beta_equal_to_alpha_are_one_hot_targets(docids, alpha):
+    tree = PrefixTree.build(docids)
+    weights = item_weights(len(docids), "fractional", alpha)
+    np.testing.assert_allclose(
+        edge_targets(tree, weights, alpha), edge_targets(tree, weights, None), rtol=1e-9
+    )
