@@ -68,7 +68,6 @@ class CrossEncoder(Ranker):
         "sentence_transformers",
         "transformers.models.llama.modeling_llama",
     )
-
     tuning = (
         "head, cross_penalty, learning rate, batch, passes of the start and of its own: "
         "13 settings on dev nDCG@10"

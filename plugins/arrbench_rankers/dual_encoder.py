@@ -45,7 +45,6 @@ class DualEncoder(Ranker):
         "transformers.models.llama.modeling_llama",
         "faiss",
     )
-
     tuning = "scale of scores, alpha, learning rate, batch, epochs: 9 settings on dev nDCG@10"
 
     def __init__(self, options: BaseOptions, context: Context) -> None:

@@ -100,6 +100,9 @@ def train(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
+        if not on_cpu:
+            arguments.device  # noqa: B018 - resolves the devices, which counts every visible one
+            arguments._n_gpu = 1  # a trial has one device; Trainer would spread over all it sees
         trainer = Trainer(
             model=module,
             args=arguments,

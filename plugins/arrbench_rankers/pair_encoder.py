@@ -74,7 +74,6 @@ class PairTransformer(Transformer):
     length: int  # tokens of a pair, special ones included
     cross_penalty: float
     template: PairTemplate
-
     words: PreTrainedTokenizerFast
 
     def prepare(self, length: int, cross_penalty: float) -> None:
