@@ -26,7 +26,7 @@ DEV_PAIRS = 6_000  # pairs that a dev measure may cost while training
 class CrossEncoderOptions(BaseOptions):
     backbone: str = Field(default="tiny", description="`tiny`, a Hugging Face id or a local folder")
     alpha: float = Field(
-        default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
+        default=1.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
     epochs: int = Field(default=2, ge=0, description="passes over the training queries, after the start")
     batch: int = Field(default=8, ge=1, description="queries a step")
@@ -69,8 +69,8 @@ class CrossEncoder(Ranker):
         "transformers.models.llama.modeling_llama",
     )
     tuning = (
-        "head, cross_penalty, learning rate, batch, passes of the start and of its own: "
-        "13 settings on dev nDCG@10"
+        "head, cross_penalty, alpha, learning rate, batch, passes of the start and of its own: "
+        "14 settings on dev nDCG@10"
     )
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
