@@ -8,6 +8,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
@@ -117,12 +131,6 @@ def test_without_attention_between_the_texts_it_starts_as_the_dual_encoder(split
 
 def test_a_template_with_type_ids_and_a_closing_token() -> None:
     """A pair as BERT's tokenizers write it: [CLS] a [SEP] b [SEP], types 0 and 1."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
     core = Tokenizer(WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "x": 3, "y": 4}, unk_token="[UNK]"))
     core.pre_tokenizer = Whitespace()
     core.post_processor = TemplateProcessing(
@@ -278,3 +286,53 @@ def test_drawn_negatives_are_distinct_allowed_and_hard_as_asked(
     assert len(drawn) == len(set(drawn)) == min(count, documents - len(barred & set(pool)))
     assert not set(drawn) & barred
     assert len(set(drawn) & set(hard)) >= min(hard_count, len(hard), len(drawn))
+
+
+def bert() -> tuple[PreTrainedModel, str]:
+    config = BertConfig(
+        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    return BertModel(config), "[CLS] $A [SEP] $B:1 [SEP]:1"
+
+
+def roberta() -> tuple[PreTrainedModel, str]:
+    config = RobertaConfig(
+        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    return RobertaModel(config), "[CLS] $A [SEP] [SEP] $B [SEP]"
+
+
+def gpt2() -> tuple[PreTrainedModel, str]:
+    return GPT2Model(GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=2, n_positions=64)), "$A $B:1"
+
+
+@pytest.mark.parametrize("architecture", [bert, roberta, gpt2])
+def test_other_architectures_from_a_folder(architecture, split, tmp_path: Path) -> None:
+    """Type ids, several separators, no special tokens at all, causal attention: all go through."""
+    model, pair = architecture()
+    words = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", *ANIMALS, "number", "of", "its", "kind", ":", "0", "1"]
+    core = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    core.pre_tokenizer = Whitespace()
+    core.post_processor = TemplateProcessing(
+        single=pair.partition(" $B")[0].removesuffix(" [SEP] [SEP]"),
+        pair=pair,
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if architecture is bert else [])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", model_input_names=inputs
+    )
+    model.save_pretrained(tmp_path / "backbone")
+    tokenizer.save_pretrained(tmp_path / "backbone")
+    options = OPTIONS.model_copy(
+        update={"backbone": str(tmp_path / "backbone"), "epochs": 1, "start_epochs": 1}
+    )
+    ranker = CrossEncoder(options, Context(offline=True))
+    ranker.fit(split, split)
+    ranker.index(split.corpus)
+    queries = [*split.queries, Query("empty", "")]
+    rankings = ranker.rank(queries, 8)
+    assert all(np.isfinite(ranking.scores).all() for ranking in rankings)
+    assert len(set(rankings[0].scores)) > 1
+    ranker.save(tmp_path / "saved")
+    assert CrossEncoder.load(tmp_path / "saved", Context()).rank(queries, 8) == rankings
