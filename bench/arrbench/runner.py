@@ -119,12 +119,13 @@ def _environment(experiment: Experiment, key: str, device: str) -> dict[str, str
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
+        "RAYON_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "true" if experiment.threads > 1 else "false",
         "NUMBA_CACHE_DIR": str(kernels_folder(experiment.cache)),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
     }
 
 

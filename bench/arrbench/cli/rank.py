@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -44,6 +45,7 @@ def command(
         )
     if of.setting == "rerank" and candidates is None:
         raise UsageError(f"{of.label} was trained to rerank: give --candidates 'ID ID …'")
+    os.environ["TQDM_DISABLE"] = "1"  # libraries' bars for loading weights
     _, cls = ranker_class(of.ranker)
     context = Context(
         devices.choose(device)["device"], of.dtype, of.threads, of.seed, cache_folder(), offline=True

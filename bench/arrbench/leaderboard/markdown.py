@@ -26,7 +26,7 @@ def markdown(table: Table) -> str:
     body = [[row.name, *map(_figure, row.cells), _status(row), row.tuning] for row in table.rows]
     grid = [_line(headings), _line(aligned), *(_line([_escaped(c) for c in line]) for line in body)]
     under = [f"{_indent(line)}- {_escaped(line.strip())}" for line in notes(table)]
-    commands = dict.fromkeys(r["command"] for row in table.rows for r in row.records)
+    commands = [row.command for row in table.rows if row.records]
     again = ["Each row again:", "", "```sh", *commands, "```"] if commands else []
     return "\n".join([_caption(table), "", *grid, "", *under, "", *again, ""])
 

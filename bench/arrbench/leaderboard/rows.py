@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -160,8 +161,14 @@ def _row(name: str, records: Sequence[Record], shown: Sequence[Column]) -> Row:
         dtype=any_record["dtype"],
         threads=any_record["threads"],
         hardware=any_record["hardware"],
-        command=any_record["command"],
+        command=_command(latest),
     )
+
+
+def _command(records: Sequence[Record]) -> str:
+    """The command that makes all of these again, which differ in their seeds alone."""
+    seeds = ",".join(str(r["seed"]) for r in records)
+    return re.sub(r"(?<= --seeds )\d+", seeds, records[0]["command"])
 
 
 def _short(error: str | None) -> str:

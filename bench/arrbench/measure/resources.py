@@ -77,7 +77,7 @@ def software() -> dict[str, Any]:
     """Versions that can change a figure, read from metadata without importing anything."""
     versions: dict[str, Any] = {
         "python": platform.python_version(),
-        "os": f"{platform.system()} {platform.release()}",
+        "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "arrbench": metadata.version("arrbench"),
     }
     for name in VERSIONS:

@@ -86,7 +86,7 @@ def test_markdown_has_the_same_figures_a_caption_and_the_commands(table):
     assert "| arr-stoical | **.860** ±.014 | **.43** ±.01 | **.25** |" in rows[2]
     assert "failed: ValueError: a\\|b &lt;c>" in rows[-1]
     assert "none \\| said" in rows[3]
-    assert "arrbench run --rankers arr-stoical --task wordnet --seeds 2" in lines
+    assert "arrbench run --rankers arr-stoical --task wordnet --seeds 1,2" in lines
     assert text.endswith("\n")
 
 
