@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import platformdirs
 import pytest
 
+from arrbench.planning import cache_folder
 from arrbench.task import DataSource
 from arrbench.tasks import wordnet_fetch
 from arrbench.tasks.wordnet import WordNet
@@ -13,7 +13,7 @@ from arrbench.tasks.wordnet import WordNet
 @pytest.fixture(scope="session")
 def wordnet_dir() -> Path:
     """A real WordNet 3.0 `dict` folder."""
-    return wordnet_fetch.locate(DataSource(None, cache=platformdirs.user_cache_path("arrbench")))
+    return wordnet_fetch.locate(DataSource(None, cache=cache_folder()))
 
 
 @pytest.fixture(scope="session")
