@@ -13,7 +13,7 @@ run: $(VENV)/.run
 	$(BIN)/arrbench run --rankers $(RANKERS) --task wordnet $(RUN_OPTIONS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

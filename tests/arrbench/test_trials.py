@@ -133,9 +133,8 @@ def test_the_record_says_what_machine_and_how_to_have_it_again(rows: dict[str, A
 @pytest.mark.parametrize("setting", ["retrieve", "rerank"])
 def test_figures_can_be_checked_with_ir_measures(arrbench: Any, tmp_path: Path, setting: str) -> None:
     task = f"toy:setting={setting}"
-    answer = arrbench(
-        "run", "--rankers", "counter", "--task", task, "--out", tmp_path / "runs", "--json", "--limit", 12
-    )
+    words = ("run", "--rankers", "counter", "--task", task, "--limit", 12, "--device", "cpu")
+    answer = arrbench(*words, "--out", tmp_path / "runs", "--json")
     assert arrbench("export", task, tmp_path / "files", "--limit", 12).status == 0
     assert (tmp_path / "files" / "candidates.trec").exists() == (setting == "rerank")
     qrels = list(ir_measures.read_trec_qrels(str(tmp_path / "files" / "test.qrels")))

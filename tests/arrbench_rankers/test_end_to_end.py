@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 RANKERS = "bm25,de:epochs=2,ce:epochs=1:start_epochs=1,arr-ntp:epochs=2,arr-stoical:epochs=2"
-TASK = "wordnet/rerank:root=carnivore.n.01"
+TASK = "wordnet/rerank:root=feline.n.01"
 
 
 def run(rankers: str, out: Path) -> tuple[int, list[dict[str, Any]]]:
@@ -76,7 +76,7 @@ def test_a_saved_model_ranks_as_the_one_that_was_measured(
     from arrbench.tasks.wordnet import WordNetRerank
 
     task = WordNetRerank(
-        WordNetRerank.Options.model_validate({"root": "carnivore.n.01"}),
+        WordNetRerank.Options.model_validate({"root": "feline.n.01"}),
         DataSource(wordnet_dir, Path("unused"), offline=True),
     )
     queries = task.split("test").queries

@@ -75,7 +75,7 @@ def test_a_saved_model_answers_a_query(arrbench: Any, tmp_path: Path) -> None:
 def test_a_configuration_file_gives_defaults_that_words_override(arrbench: Any, tmp_path: Path) -> None:
     config = tmp_path / "experiment.toml"
     config.write_text('rankers = ["counter", "random"]\ntask = "toy"\nseeds = [1, 2]\n[board]\ntitle = "x"\n')
-    words = ("run", "--config", config, "--out", tmp_path, "--dry-run", "--json")
+    words = ("run", "--config", config, "--device", "cpu", "--out", tmp_path, "--dry-run", "--json")
     plan = json.loads(arrbench(*words).out)["plan"]
     assert {(line["ranker"], line["seed"]) for line in plan} >= {("counter", 1), ("counter", 2)}
     plan = json.loads(arrbench(*words, "--seeds", "7").out)["plan"]
@@ -131,14 +131,14 @@ def test_an_interrupt_leaves_what_is_done_and_no_half_record(
         (("run", "--rankers", "counter", *TOY, "--dtype", "float8"), "float32, bfloat16, float16"),
         (("run", "--rankers", "counter", *TOY, "--seeds", "one"), "--seeds"),
         (("run", *TOY), "no rankers given; known: "),
-        (("run", "--rankers", "counter", "--task", "toys"), "did you mean 'toy'"),
-        (("run", "--rankers", "counter", "--task", "toy:setting=sort"), "setting=sort"),
-        (("run", "--rankers", "counter", "--task", "toy:empty=yes"), "0 test queries"),
-        (("run", "--rankers", "counter", "--task", "toy:blank_id=yes"), "white space"),
+        (("run", "--rankers", "counter", "--device", "cpu", "--task", "toys"), "did you mean 'toy'"),
+        (("run", "--rankers", "counter", "--device", "cpu", "--task", "toy:setting=sort"), "setting=sort"),
+        (("run", "--rankers", "counter", "--device", "cpu", "--task", "toy:empty=yes"), "0 test queries"),
+        (("run", "--rankers", "counter", "--device", "cpu", "--task", "toy:blank_id=yes"), "white space"),
         (("run", "--rankers", "chain", *TOY), "can only rerank"),
-        (("run", "--rankers", "counter", "--task", "wordnet:root=mamal.n.01"), "mammal"),
+        (("run", "--rankers", "counter", "--device", "cpu", "--task", "wordnet:root=mamal.n.01"), "mammal"),
         (
-            ("run", "--rankers", "counter", "--task", "wordnet", "--data-dir", "/no/such/folder"),
+            ("run", "--rankers", "counter", "--device", "cpu", "--data-dir", "/no/such/folder"),
             "/no/such/folder",
         ),
         (("run", "--config", "/no/such/file.toml"), "/no/such/file.toml"),
