@@ -130,8 +130,9 @@ class Execution:
         self._launcher.start(str(self._listener.address), file, out / "log.txt")
 
     def _grant_turn(self) -> None:
-        states = self._states()
-        if "training" in states or "alone" in states or any(p.poll() is None for p in self._background):
+        # One that is done is still to be handed to the caller, whose work on it would run beside the next.
+        busy = {"training", "alone", "done"} & set(self._states())
+        if busy or any(p.poll() is None for p in self._background):
             return
         worker = next((w for w in self._alive.values() if w.state == "waiting"), None)
         if worker:

@@ -154,3 +154,34 @@ def test_from_python_as_from_the_command_line(tmp_path: Path) -> None:
     records = arrbench.run(["random"], "wordnet", out=tmp_path, limit=10, device="cpu")
     assert [r.label for r in records] == ["prior", "random"]
     assert all(r.status == "ok" and r.n_queries == 10 for r in records)
+
+
+def test_what_the_parent_does_with_an_ending_meets_no_timed_phase(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from arrbench import exchange, launch
+    from arrbench.execution import Execution, clock_mismatch, quiet
+    from arrbench.planning import Experiment, plan
+    from arrbench.runner import _environment, _job
+
+    planned = plan(
+        Experiment(["random", "prior"], "wordnet", (1, 2), limit=10, device="cpu", out=tmp_path / "runs")
+    )
+    exchange.write(tmp_path / "inputs", planned.task, 10)
+    key = launch.worker_key()
+    environment = _environment(planned.experiment, key, "cpu")
+    execution = Execution(launch.launcher((), environment), key, quiet(), 2, 60.0)
+    jobs = []
+    for trial in planned.missing:
+        folder = tmp_path / trial.key
+        folder.mkdir()
+        jobs.append(
+            (trial.name, replace(_job(trial, planned.experiment, tmp_path / "inputs", folder), save=False))
+        )
+    try:
+        for ending in execution.run(jobs):
+            assert ending.error is None
+            assert clock_mismatch(ending) is None
+            assert "alone" not in execution._states()
+    finally:
+        execution.close()
