@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 from arrbench.errors import UsageError
 from arrbench.plugins import installed, ranker_class, task_class
+from arrbench.separately import answer
 
 
 def check_plugins() -> dict[tuple[str, str, str], str | None]:
     """(kind, name, target) of each plugin -> what is wrong with it, None where it can be used."""
-    asked = [sys.executable, "-m", "arrbench.check"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise UsageError(f"the plugins can't be checked: {last[0]}")
-    return {(kind, name, target): fault for kind, name, target, fault in json.loads(answer.stdout)}
+    found = answer("the plugins can't be checked", "-m", "arrbench.check")
+    return {(kind, name, target): fault for kind, name, target, fault in found}
 
 
 def _faults() -> list[tuple[str, str, str, str | None]]:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from arrbench.errors import UsageError
+from arrbench.separately import answer
 
 CPU: dict[str, Any] = {"device": "cpu", "name": None}
 
@@ -38,10 +39,10 @@ def _describe(device: str) -> dict[str, Any]:
 def _driver() -> str | None:
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.splitlines()[0].strip() if answer.strip() else None
+    return told.splitlines()[0].strip() if told.strip() else None
 
 
 def choose(asked: str) -> dict[str, Any]:
@@ -52,13 +53,7 @@ def choose(asked: str) -> dict[str, Any]:
     """
     if asked == "cpu":
         return CPU
-    answer = subprocess.run(
-        [sys.executable, "-m", "arrbench.devices"], capture_output=True, text=True, check=False
-    )
-    if answer.returncode:
-        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise UsageError(f"torch can't be asked for its devices: {last[0]}")
-    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    found: list[dict[str, Any]] = answer("torch can't be asked for its devices", "-m", "arrbench.devices")
     if asked == "auto":
         return found[0] if found else CPU
     wanted = asked if ":" in asked else f"{asked}:0"

@@ -1,6 +1,11 @@
 """The errors that reach the command line as one clear line."""
 
 
+def one_line(message: object) -> str:
+    """A message or an error's text on one line."""
+    return " ".join(str(message).split())
+
+
 class UsageError(Exception):
     """The user's mistake: the message names the value, the place and what would be right.
 

@@ -37,8 +37,7 @@ def write(folder: Path, task: Task, limit: int | None) -> None:
     """Write the inputs of every trial on this task."""
     folder.mkdir(parents=True)
     test = limited(task.split("test"), limit)
-    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in test.corpus)
-    _write_lines(folder / "corpus.jsonl", documents)
+    _write_corpus(folder, test.corpus)
     _write_lines(folder / "queries.jsonl", (_query(q) for q in test.queries))
     for name in ("train", "dev"):
         _write_split(folder, name, limited(task.split(name), limit))
@@ -60,6 +59,11 @@ def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
         queries.append(_as_query(line))
     gains = json.loads((folder / f"{name}.gains.json").read_text(encoding="utf-8"))
     return Split(tuple(queries), Judgments(grades, None if gains is None else dict(gains)), corpus)
+
+
+def _write_corpus(folder: Path, corpus: Corpus) -> None:
+    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in corpus)
+    _write_lines(folder / "corpus.jsonl", documents)
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
@@ -94,8 +98,7 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 def write_export(folder: Path, test: Split) -> None:
     """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
     folder.mkdir(parents=True, exist_ok=True)
-    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in test.corpus)
-    _write_lines(folder / "corpus.jsonl", documents)
+    _write_corpus(folder, test.corpus)
     _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
     with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
         for q in test.queries:

@@ -1,5 +1,7 @@
 """Typed, documented, defaulted options: the base of every ranker's and every task's."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -11,3 +13,14 @@ class BaseOptions(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def checked(plugin: Any, options: BaseOptions) -> Any:
+    """The options, if they are of the kind that the plugin's class names as its own; TypeError otherwise.
+
+    So a plugin may declare `options` with its own type.
+    """
+    cls = type(plugin)
+    if not isinstance(options, cls.Options):
+        raise TypeError(f"{cls.__name__} takes {cls.Options.__name__}, got {type(options).__name__}")
+    return options

@@ -17,12 +17,21 @@ from arrbench.execution import Ending, clock_mismatch
 from arrbench.measure import latency, resources
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
-from arrbench.ranker import Query, Ranking
+from arrbench.ranker import Query, Ranking, asked_for
 from arrbench.record import Memory, Record, Seconds
 from arrbench.task import Split
 from arrbench.trial import Trial
 
 AGREEMENT_CUTOFF = 10
+# What a worker leaves for the parent to read, and a record does not keep.
+WORKINGS = (
+    "rankings.jsonl",
+    "single.jsonl",
+    "timing.npz",
+    "generations.jsonl",
+    "worker.json",
+    "job.json",
+)
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -53,14 +62,14 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
     error = ending.error or clock_mismatch(ending)
-    if error is None:
-        try:
+    try:
+        if error is None:
             return _measured(trial, test, folder)
-        except TrialError as broken:
-            error = str(broken)
-    _remove(
-        folder, "rankings.jsonl", "single.jsonl", "timing.npz", "generations.jsonl", "worker.json", "job.json"
-    )
+    except TrialError as broken:
+        error = str(broken)
+    finally:
+        for name in WORKINGS:
+            (folder / name).unlink(missing_ok=True)
     return Record(status="failed", error=error, **_described(trial))
 
 
@@ -75,18 +84,18 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
                 f"{len(found.faults)} of {len(queries)} {scenario} rankings break the contract; "
                 f"the first: {found.faults[0]}"
             )
-    per_query = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
+    measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
     with np.load(folder / "timing.npz", allow_pickle=False) as timing:
         single_ms, batch_ms = timing["single"], timing["batch"]
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
-    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, per_query)
+    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
-    record = Record(
+    return Record(
         status="ok",
         **_described(trial),
         n_empty=sum(not answers.rankings[q.id].ids for q in queries),
         n_failed=0,
-        metrics={name: float(np.mean(values)) for name, values in per_query.items()},
+        metrics={name: float(np.mean(values)) for name, values in measured.items()},
         latency_ms=latency.summary(single_ms.tolist()),
         throughput_qps=latency.queries_per_second(batch_ms.tolist(), len(queries)),
         batch_size=len(queries),
@@ -105,10 +114,6 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
         index_s=phases.get("index_s"),
         warmup_s=phases.get("warmup_s"),
     )
-    _remove(
-        folder, "rankings.jsonl", "single.jsonl", "timing.npz", "generations.jsonl", "worker.json", "job.json"
-    )
-    return record
 
 
 def _described(trial: Trial) -> dict[str, Any]:
@@ -154,12 +159,12 @@ def _read_answers(file: Path, test: Split, k: int) -> _Answers:
         found = [json.loads(line) for line in lines]
     if len(found) != len(test.queries):
         raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
-    spare = max((len(q.excluded) for q in test.queries), default=0)
     answers = _Answers({}, {}, [])
+    most = asked_for(test.queries, k)
     for query, line in zip(test.queries, found, strict=True):
         ranking = Ranking(line["ids"], line["scores"])
         try:
-            validate(query, ranking, test.corpus.positions, k + spare)
+            validate(query, ranking, test.corpus.positions, most)
         except TrialError as fault:
             answers.faults.append(str(fault))
             continue
@@ -203,7 +208,7 @@ def _write_samples(
     answers: _Answers,
     single_ms: np.ndarray[Any, np.dtype[np.float64]],
     batch_ms: np.ndarray[Any, np.dtype[np.float64]],
-    per_query: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]],
+    measured: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]],
 ) -> None:
     """Arrays without objects: samples in ms, per-query measures, raw scores in the run's order."""
     scores = [answers.raw_scores[q.id] for q in queries]
@@ -214,10 +219,5 @@ def _write_samples(
         "raw_scores": np.array([s for row in scores for s in row], dtype=np.float64),
         "raw_offsets": np.cumsum([0, *map(len, scores)]),
     }
-    arrays |= {f"{MEASURE}{name}": values for name, values in per_query.items()}
+    arrays |= {f"{MEASURE}{name}": values for name, values in measured.items()}
     np.savez_compressed(file, **arrays)
-
-
-def _remove(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)

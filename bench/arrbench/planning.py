@@ -17,7 +17,7 @@ from arrbench.ranker import Context
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import DataSource, Split, Task
-from arrbench.trial import Conditions, RankerChoice, TaskFacts, Trial, weights_of
+from arrbench.trial import Conditions, RankerChoice, TaskFacts, Trial, choose, weights_of
 
 DTYPES = ("float32", "bfloat16", "float16")
 K_RETRIEVING = 100
@@ -186,16 +186,15 @@ def _check(experiment: Experiment) -> None:
 def _choose_rankers(words: Iterable[str]) -> list[RankerChoice]:
     choices: dict[str, RankerChoice] = {}
     for word in words:
-        choice = _choose(spec.parse(word))
+        choice = _runnable(spec.parse(word))
         choices[choice.label] = choice
     return list(choices.values())
 
 
-def _choose(asked: spec.Spec) -> RankerChoice:
-    plugin, cls = plugins.ranker_class(asked.name)
-    options = spec.validated(cls.Options, asked, "ranker")
-    label = spec.label(asked, options)
-    return RankerChoice(plugin, cls, label, options.model_dump(mode="json"), plugin.source_hash())
+def _runnable(asked: spec.Spec) -> RankerChoice:
+    choice = choose(asked)
+    choice.cls.check(choice.cls.Options.model_validate(choice.options))
+    return choice
 
 
 def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[str]]:
@@ -207,7 +206,7 @@ def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[
     warnings: list[str] = []
     for name in sorted({p.name for p in plugins.installed("baseline")} - named):
         try:
-            choice = _choose(spec.Spec(name, {}))
+            choice = _runnable(spec.Spec(name, {}))
         except UsageError as error:
             warnings.append(f"left out: {error}")
             continue

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from arrbench.errors import UsageError
+from arrbench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from arrbench.ranker import Ranker
@@ -43,7 +43,7 @@ class Plugin:
         except Exception as error:
             raise UsageError(
                 f"{self.kind} {self.name!r} of {self.distribution} {self.version} can't be imported "
-                f"from {self.target}: {type(error).__name__}: {_one_line(error)}"
+                f"from {self.target}: {type(error).__name__}: {one_line(error) or 'no message'}"
             ) from error
         if not isinstance(found, type):
             raise UsageError(f"{self.kind} {self.name!r}: {self.target} is no class")
@@ -116,7 +116,3 @@ def task_class(name: str) -> tuple[Plugin, type[Task]]:
     if not issubclass(cls, Task):
         raise UsageError(f"task {name!r} of {plugin.distribution}: {plugin.target} is no arrbench.Task")
     return plugin, cls
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or "no message"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
 
 from arrbench.errors import UsageError
-from arrbench.options import BaseOptions
+from arrbench.options import BaseOptions, checked
 
 if TYPE_CHECKING:
     from arrbench.task import Split
@@ -39,6 +39,11 @@ class Query:
     text: str
     candidates: tuple[str, ...] | None = None
     excluded: frozenset[str] = frozenset()
+
+
+def asked_for(queries: Iterable[Query], k: int) -> int:
+    """How many documents to ask for, so that k are left once excluded ones are dropped."""
+    return k + max((len(q.excluded) for q in queries), default=0)
 
 
 class Corpus(Sequence[Document]):
@@ -121,11 +126,19 @@ class Ranker(ABC):
     tuning: ClassVar[str] = "none"  # what was tuned, on which dev split, over how many settings
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
-        self.options = options
+        self.options = checked(self, options)
+        self.check(self.options)
         self.context = context
         self.parameters: int | None = None  # learnt numbers in the model
         self.index_bytes: int | None = None  # what index() made, in bytes
         self.facts: dict[str, float | int | str | bool] = {}  # counted events, kept in the record
+
+    @classmethod  # noqa: B027 - optional, not abstract
+    def check(cls, options: BaseOptions) -> None:
+        """Raise UsageError, naming what would help, where this machine lacks what the options need.
+
+        Asked before any work starts, and again by the constructor; it imports nothing heavy.
+        """
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from arrbench.errors import UsageError
-from arrbench.options import BaseOptions
+from arrbench.options import BaseOptions, checked
 from arrbench.ranker import Corpus, Query
 from arrbench.ties import tie_hash
 
@@ -72,7 +72,7 @@ class Task(ABC):
     texts_may_be_republished: ClassVar[bool] = False
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
-        self.options = options
+        self.options = checked(self, options)
         self.source = source
         self.facts: dict[str, float | int | str | bool] = {}  # edition, counts, what was dropped
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arrbench import plugins, spec
 from arrbench.measure.latency import PROTOCOL
 from arrbench.plugins import Plugin
 from arrbench.ranker import Context, Ranker
@@ -29,6 +30,14 @@ class RankerChoice:
     @property
     def learns(self) -> bool:
         return self.cls.fit is not Ranker.fit
+
+
+def choose(asked: spec.Spec) -> RankerChoice:
+    """The ranker that a spec stands for; UsageError names what is wrong with it."""
+    plugin, cls = plugins.ranker_class(asked.name)
+    options = spec.validated(cls.Options, asked, "ranker")
+    label = spec.label(asked, options)
+    return RankerChoice(plugin, cls, label, options.model_dump(mode="json"), plugin.source_hash())
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from arrbench import exchange
+from arrbench.errors import one_line
+from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
 from arrbench.plugins import ranker_class
-from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
+from arrbench.ranker import Context, Generative, Query, Ranker, Ranking, asked_for
 from arrbench.record import Seconds
 
 REPORT_EVERY_S = 0.1
@@ -87,14 +89,14 @@ def main(address: str, job_file: str) -> int:
     """Run the job and tell the parent how it ended; 0 when it ended well."""
     job = Job(**json.loads(Path(job_file).read_text(encoding="utf-8")))
     out = Path(job.out)
-    with Client(address, authkey=bytes.fromhex(os.environ["ARRBENCH_WORKER_KEY"])) as connection:
+    with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
         parent = Parent(connection, out / "training.jsonl")
         parent.say("hello", job=job_file)
         try:
             figures = _trial(job, parent)
         except BaseException as error:
             traceback.print_exc()
-            parent.say("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            parent.say("failed", error=f"{type(error).__name__}: {one_line(error)}")
             return 1
         (out / "worker.json").write_text(json.dumps(figures), encoding="utf-8")
         parent.say("done")
@@ -125,8 +127,8 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     parent.say("phase", phase="index")
     with resources.clock(phases, "index_s"):
         ranker.index(corpus)
-    spare = max((len(q.excluded) for q in queries), default=0)
-    timed = _timed_phases(ranker, queries, dev.queries or queries, job.k + spare, job.device, parent, phases)
+    most = asked_for(queries, job.k)
+    timed = _timed_phases(ranker, queries, dev.queries or queries, most, job.device, parent, phases)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arrbench.errors import UsageError
+from arrbench.errors import UsageError, one_line
 from arrbench.ranker import Context
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _loaded(backbone: str, context: Context, part: str, load: Callable[..., Any]
             where = "the local Hugging Face cache (offline: nothing is fetched)"
         else:
             where = "the Hugging Face hub"
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(
             f"no {part} for backbone {backbone!r} in {where}; give `{TINY}`, a Hugging Face id or "
             f"a folder with config.json, tokenizer.json and safetensors ({reason})"

@@ -36,16 +36,14 @@ class BM25(Ranker):
 
     Options: ClassVar[type[BaseOptions]] = BM25Options
     libraries: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "numba")
+    options: BM25Options
     tuning = "none: k1 and b as in Pyserini"
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)
         from arrbench_rankers.analysis import Analyser
 
-        if not isinstance(options, BM25Options):
-            raise TypeError(f"BM25 takes BM25Options, got {type(options).__name__}")
-        self._options = options
-        self._analyser = Analyser(options.stemming, options.stop)
+        self._analyser = Analyser(self.options.stemming, self.options.stop)
         self._build(["d"], [[0]], {"": 0})  # numba compiles now: no cost of indexing or ranking
 
     def index(self, corpus: Corpus) -> None:
@@ -63,7 +61,7 @@ class BM25(Ranker):
         import bm25s
 
         self._bm25 = bm25s.BM25(
-            k1=self._options.k1, b=self._options.b, method="lucene", backend="numba", auto_compile=True
+            k1=self.options.k1, b=self.options.b, method="lucene", backend="numba", auto_compile=True
         )
         self._bm25.index((tokens, vocabulary), create_empty_token=False, show_progress=False)
         self._ready(ids)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
-from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
+from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking, asked_for
 from arrbench_rankers import backbones
 from arrbench_rankers.dual_encoder import DualEncoderOptions
 
@@ -68,6 +68,7 @@ class CrossEncoder(Ranker):
         "sentence_transformers",
         "transformers.models.llama.modeling_llama",
     )
+    options: CrossEncoderOptions
     tuning = (
         "head, cross_penalty, alpha, learning rate, batch, passes of the start and of its own: "
         "14 settings on dev nDCG@10"
@@ -75,9 +76,6 @@ class CrossEncoder(Ranker):
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)
-        if not isinstance(options, CrossEncoderOptions):
-            raise TypeError(f"CrossEncoder takes CrossEncoderOptions, got {type(options).__name__}")
-        self._options = options
         self._model: Any = None
         self._first: Ranker | None = None
         self._ids: tuple[str, ...] = ()
@@ -95,7 +93,7 @@ class CrossEncoder(Ranker):
         from arrbench_rankers.pair_encoder import in_dtype, started_from
         from arrbench_rankers.pair_training import RankedPairs
 
-        options, context = self._options, self.context
+        options, context = self.options, self.context
         judged = with_answers(train)
         own = Schedule(options.epochs, options.batch, options.learning_rate)
         before = schedule(options.start()).steps(len(judged.queries))
@@ -173,7 +171,7 @@ class CrossEncoder(Ranker):
         from arrbench_rankers.pair_encoder import loaded
 
         ranker = super().load(folder, context)
-        ranker._use(loaded(folder / "model", ranker._options, context))
+        ranker._use(loaded(folder / "model", ranker.options, context))
         with np.load(folder / "documents.npz", allow_pickle=False) as arrays:
             documents = [part.tolist() for part in np.split(arrays["tokens"], arrays["ends"][:-1])]
         ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
@@ -194,11 +192,11 @@ class CrossEncoder(Ranker):
 
     def _measure(self, dev: Split) -> Callable[[], float]:
         """nDCG@10 on as many dev queries as DEV_PAIRS allows, through the ranker's own rank."""
-        from arrbench_rankers.dev_measure import asked_for, ndcg_at_10
+        from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
 
         each = max((len(positions) for positions in self._to_score(dev.queries)), default=1)
         some = replace(dev, queries=dev.queries[: max(1, DEV_PAIRS // max(1, each))])
-        return lambda: ndcg_at_10(self.rank(some.queries, asked_for(some)), some)
+        return lambda: ndcg_at_10(self.rank(some.queries, asked_for(some.queries, CUTOFF)), some)
 
     def _to_score(self, queries: Sequence[Query]) -> list[Sequence[int]]:
         """Positions of the documents to score: the candidates, every document, or the first stage's."""
@@ -207,7 +205,7 @@ class CrossEncoder(Ranker):
             everything = range(len(self._ids))
             return [everything if q.candidates is None else [at[d] for d in q.candidates] for q in queries]
         searching = [q for q in queries if q.candidates is None]
-        found = iter(self._first.rank(searching, self._options.depth) if searching else [])
+        found = iter(self._first.rank(searching, self.options.depth) if searching else [])
         return [[at[d] for d in (next(found).ids if q.candidates is None else q.candidates)] for q in queries]
 
     def _best(self, positions: Sequence[int], scores: Sequence[float], k: int) -> Ranking:

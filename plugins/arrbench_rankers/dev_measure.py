@@ -9,6 +9,8 @@ from arrbench.ranker import Ranking
 from arrbench.task import Split
 from arrbench.ties import tie_hash
 
+CUTOFF = 10
+
 
 def ndcg_at_10(rankings: Sequence[Ranking], split: Split) -> float:
     """Mean nDCG@10 of rankings in the order of the split's queries: linear gains, excluded ids dropped.
@@ -20,16 +22,11 @@ def ndcg_at_10(rankings: Sequence[Ranking], split: Split) -> float:
     for query, ranking in zip(split.queries, rankings, strict=True):
         scored = zip(ranking.scores, ranking.ids, strict=True)
         kept = [(-score, tie_hash(query.id, d), d) for score, d in scored if d not in query.excluded]
-        found = [split.judgments.gain(query.id, d) for _, _, d in sorted(kept)[:10]]
+        found = [split.judgments.gain(query.id, d) for _, _, d in sorted(kept)[:CUTOFF]]
         wanted = (d for d in split.judgments.ranked(query.id) if d not in query.excluded)
-        ideal = _dcg([split.judgments.gain(query.id, d) for d in wanted][:10])
+        ideal = _dcg([split.judgments.gain(query.id, d) for d in wanted][:CUTOFF])
         total += _dcg(found) / ideal if ideal else 0.0
     return total / len(split.queries) if split.queries else 0.0
-
-
-def asked_for(split: Split) -> int:
-    """How many documents a query to ask for so that ten are left once excluded ids are dropped."""
-    return 10 + max((len(query.excluded) for query in split.queries), default=0)
 
 
 def _dcg(gains: Sequence[int]) -> float:

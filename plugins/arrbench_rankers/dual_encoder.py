@@ -45,19 +45,21 @@ class DualEncoder(Ranker):
         "transformers.models.llama.modeling_llama",
         "faiss",
     )
+    options: DualEncoderOptions
     tuning = "scale of scores, alpha, learning rate, batch, epochs: 9 settings on dev nDCG@10"
 
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)
-        if not isinstance(options, DualEncoderOptions):
-            raise TypeError(f"DualEncoder takes DualEncoderOptions, got {type(options).__name__}")
-        if find_spec("faiss") is None:
-            raise UsageError('ranker `de` needs FAISS: pip install "arrbench[cpu]" or "arrbench[gpu]"')
-        self._options = options
         self._model: Any = None
         self._index: Any = None
         self._ids: tuple[str, ...] = ()
         self._positions: Mapping[str, int] = {}
+
+    @classmethod
+    def check(cls, options: BaseOptions) -> None:
+        """FAISS comes with an extra: its two builds overwrite each other's files."""
+        if find_spec("faiss") is None:
+            raise UsageError('ranker `de` needs FAISS: pip install "arrbench[cpu]" or "arrbench[gpu]"')
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
@@ -66,12 +68,12 @@ class DualEncoder(Ranker):
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import schedule, trained, with_answers
 
-        total = schedule(self._options).steps(len(with_answers(train).queries))
+        total = schedule(self.options).steps(len(with_answers(train).queries))
 
         def tell(step: int, figures: Mapping[str, float]) -> None:
             self.context.report("fit", step, total, **figures)
 
-        self._use(trained(self._options, train, dev, self.context, tell))
+        self._use(trained(self.options, train, dev, self.context, tell))
 
     def index(self, corpus: Corpus) -> None:
         import faiss
@@ -80,8 +82,8 @@ class DualEncoder(Ranker):
 
         if self._model is None:
             raise UsageError("ranker `de` has no model yet; fit it or load a saved one before index")
-        documents = embeddings(self._model, [d.text for d in corpus], self._options.length)
-        index = faiss.IndexFlatIP(self._options.dim)
+        documents = embeddings(self._model, [d.text for d in corpus], self.options.length)
+        index = faiss.IndexFlatIP(self.options.dim)
         index.add(documents)
         self._hold(index, corpus.ids)
 
@@ -90,7 +92,7 @@ class DualEncoder(Ranker):
 
         if not queries:
             return []
-        embedded = embeddings(self._model, [q.text for q in queries], self._options.length)
+        embedded = embeddings(self._model, [q.text for q in queries], self.options.length)
         if all(q.candidates is None for q in queries):
             return self._search(embedded, k)
         return [

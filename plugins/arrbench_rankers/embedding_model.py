@@ -15,10 +15,10 @@ from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
-from arrbench.ranker import Context, Query, Ranking
+from arrbench.ranker import Context, Query, Ranking, asked_for
 from arrbench.task import Split
 from arrbench_rankers.backbones import load_encoder, load_tokenizer, make_bidirectional
-from arrbench_rankers.dev_measure import asked_for, ndcg_at_10
+from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
 from arrbench_rankers.encoder_training import Schedule, train
 from arrbench_rankers.losses import EXCLUDED, position_weighted_softmax
 from arrbench_rankers.token_batches import by_length, padded, token_ids
@@ -178,7 +178,7 @@ def schedule(options: DualEncoderOptions) -> Schedule:
 
 def rankings(scores: np.ndarray[Any, Any], split: Split) -> list[Ranking]:
     """Rankings of a split's queries from scores of all documents: its candidates, or the best ones."""
-    k = min(asked_for(split), scores.shape[1])
+    k = min(asked_for(split.queries, CUTOFF), scores.shape[1])
     return [_ranking(query, row, k, split) for query, row in zip(split.queries, scores, strict=True)]
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties"),
+    ("errors", "options", "ties", "separately"),
     ("ranker", "task"),
     ("plugins",),
     ("spec", "record", "check", "exchange", "devices", "tasks"),

@@ -249,7 +249,7 @@ def test_a_large_corpus_is_reranked_from_the_first_stage(
     first = BM25(BM25.Options(), Context())
     first.index(split.corpus)
     queries = [Query("q", "a dog or a cat"), Query("r", "whale", candidates=("d-bear", "d-whale"))]
-    expected = first.rank(queries[:1], staged._options.depth)[0].ids
+    expected = first.rank(queries[:1], staged.options.depth)[0].ids
     everything = scores_of(ranker.rank(queries[:1], 8)[0])
     found = staged.rank(queries, 8)
     assert scores_of(found[0]) == pytest.approx({d: everything[d] for d in expected}, rel=1e-4, abs=1e-5)

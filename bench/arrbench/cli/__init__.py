@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from arrbench.errors import TrialError, UsageError
+from arrbench.errors import TrialError, UsageError, one_line
 
 COMMANDS = ("run", "list", "show", "rank", "data", "export", "publish", "doctor")
 INTERRUPTED = 130
@@ -57,7 +57,7 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         _stop("interrupted; what was finished is recorded", INTERRUPTED)
     except click.ClickException as error:
-        _stop(" ".join(error.format_message().split()), 2)
+        _stop(one_line(error.format_message()), 2)
     except UsageError as error:
         _stop(str(error), 2)
     except TrialError as error:
@@ -66,7 +66,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        _stop(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
+        _stop(f"{type(error).__name__}: {one_line(error)} (--debug shows where)", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

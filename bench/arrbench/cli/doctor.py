@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,12 +68,14 @@ def _device() -> Finding:
 
 
 def _faiss() -> Finding:
-    answer = subprocess.run([sys.executable, "-c", _ASK_FAISS], capture_output=True, text=True, check=False)
-    if answer.returncode:
-        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
+    from arrbench.errors import UsageError
+    from arrbench.separately import answer
+
+    try:
+        version, gpus = answer("FAISS can't be imported", "-c", _ASK_FAISS)
+    except UsageError as error:
         advice = 'pip install "arrbench[cpu]", or "arrbench[gpu]" on a CUDA machine; never both'
-        return Finding("faiss", last[0], ok=False, advice=advice)
-    version, gpus = json.loads(answer.stdout)
+        return Finding("faiss", str(error), ok=False, advice=advice)
     return Finding("faiss", f"{version}, {gpus} GPUs")
 
 

@@ -19,6 +19,7 @@ from arrbench.leaderboard.rows import tables
 from arrbench.outcome import per_query
 from arrbench.record import Record, row
 from arrbench.store import RECORD, Store
+from arrbench.trial import choose
 
 BOARD = "board.toml"
 PUBLISHED = (RECORD, "run.trec.gz", "samples.npz", "training.jsonl")  # no model, and no log with its paths
@@ -95,12 +96,8 @@ def board_records(board: Board) -> Sequence[Record]:
 
 def _labels(board: Board) -> set[str]:
     """The labels of the board's rankers, and of every baseline installed."""
-    labels = {p.name for p in plugins.installed("baseline")}
-    for word in board.rankers:
-        asked = spec.parse(word)
-        _, cls = plugins.ranker_class(asked.name)
-        labels.add(spec.label(asked, spec.validated(cls.Options, asked, "ranker")))
-    return labels
+    baselines = {p.name for p in plugins.installed("baseline")}
+    return baselines | {choose(spec.parse(word)).label for word in board.rankers}
 
 
 def _belongs(record: Record, board: Board, labels: set[str]) -> bool:

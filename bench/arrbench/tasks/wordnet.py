@@ -64,6 +64,7 @@ class WordNet(Task):
     """Retrieval of a noun's hypernyms among all nouns below a root that have hyponyms."""
 
     Options: ClassVar[type[BaseOptions]] = WordNetOptions
+    options: WordNetOptions
     measures = (
         "ndcg@10",
         "ndcg",
@@ -81,19 +82,16 @@ class WordNet(Task):
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
         super().__init__(options, source)
-        if not isinstance(options, WordNetOptions):
-            raise TypeError(f"{type(self).__name__} takes WordNetOptions, got {type(options).__name__}")
-        self._options = options
         nouns = read_nouns(wordnet_fetch.locate(source))
-        tree = grow(nouns, nouns.find(options.root))
+        tree = grow(nouns, nouns.find(self.options.root))
         self._synsets = {synset.key: synset for synset in tree.synsets.values()}
         self._paths = _paths(tree)
         assignment = self._assign()
         queries = dict(assignment.queries)
-        if options.test_queries is not None:
-            queries["test"] = sample(queries["test"], options.test_queries)
+        if self.options.test_queries is not None:
+            queries["test"] = sample(queries["test"], self.options.test_queries)
         candidates = self._candidates(tree, queries)
-        if options.setting == "retrieve":
+        if self.setting == "retrieve":
             documents = {tree.synsets[offset].key for offset in tree.inner}
         else:
             documents = {document for ids in candidates.values() for document in ids}
@@ -123,7 +121,7 @@ class WordNet(Task):
 
     @property
     def setting(self) -> Setting:
-        return self._options.setting
+        return self.options.setting
 
     def split(self, name: SplitName) -> Split:
         return self._splits[name]
@@ -133,7 +131,7 @@ class WordNet(Task):
         empty = [name for name in SPLITS if not assignment.queries[name]]
         if empty:
             raise UsageError(
-                f"root {self._options.root!r} has {len(self._paths) - 1} nouns below it, which leaves no "
+                f"root {self.options.root!r} has {len(self._paths) - 1} nouns below it, which leaves no "
                 f"{' and no '.join(empty)} queries; choose a wider root, such as mammal.n.01"
             )
         return assignment
@@ -143,7 +141,7 @@ class WordNet(Task):
     ) -> dict[str, tuple[str, ...]]:
         if self.setting == "retrieve":
             return {}
-        lists = CandidateLists(tree, self._paths, self._options.negatives or "other-path")
+        lists = CandidateLists(tree, self._paths, self.options.negatives or "other-path")
         return {query: lists.of(query) for ids in queries.values() for query in ids}
 
     def _split(
@@ -152,7 +150,7 @@ class WordNet(Task):
         queries = tuple(
             Query(
                 id=query,
-                text=_shown(self._synsets[query], self._options.text),
+                text=_shown(self._synsets[query], self.options.text),
                 candidates=candidates.get(query),
                 excluded=frozenset({query} if query in corpus.positions else ()),
             )
@@ -163,7 +161,7 @@ class WordNet(Task):
 
     def _document(self, key: str) -> Document:
         synset = self._synsets[key]
-        return Document(key, synset.name, _shown(synset, self._options.document))
+        return Document(key, synset.name, _shown(synset, self.options.document))
 
 
 class WordNetRerank(WordNet):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
-from arrbench.ranker import Context, Corpus, Generative, Query, Ranking
+from arrbench.ranker import Context, Corpus, Generative, Query, Ranking, asked_for
 from arrbench.task import Split
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Arr(Generative):
         from arrbench_rankers.arr.packing import check_backbone
         from arrbench_rankers.arr.training import Schedule
         from arrbench_rankers.arr.training import train as train_model
-        from arrbench_rankers.dev_measure import asked_for, ndcg_at_10
+        from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
 
         o = self.options
         in_full = dataclasses.replace(self.context, dtype="float32")
@@ -109,7 +109,7 @@ class Arr(Generative):
         schedule = Schedule(o.epochs, o.batch, o.accumulation, o.learning_rate, o.warmup, o.weight_decay)
 
         def dev_ndcg() -> float:
-            return ndcg_at_10(self.rank(dev.queries, asked_for(dev)), dev)
+            return ndcg_at_10(self.rank(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
 
         train_model(
             self._model,

@@ -185,3 +185,19 @@ def test_a_plugin_that_can_t_be_imported_harms_no_other(arrbench: Any, tmp_path:
     assert len(answer.err.strip().splitlines()) == 1
     assert "no arrbench.Ranker" in arrbench("run", "--rankers", "no-ranker", *TOY, distributions=both).err
     assert arrbench("run", "--rankers", "counter", *TOY, "--dry-run", distributions=both).status == 0
+
+
+def test_without_faiss_the_extras_are_named_before_any_work_starts(arrbench: Any, tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"  # a machine on which no module called faiss is to be found
+    hidden.write_text(
+        "import importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'faiss' else found(name, *more)\n"
+    )
+    words = ("run", "--rankers", "counter,de", *TOY, "--out", tmp_path / "runs")
+    answer = arrbench(*words, distributions=("trouble", str(tmp_path)))
+    assert answer.status == 2
+    assert len(answer.err.strip().splitlines()) == 1
+    assert "arrbench[cpu]" in answer.err
+    assert "arrbench[gpu]" in answer.err
+    assert not (tmp_path / "runs").exists()
