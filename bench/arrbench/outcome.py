@@ -133,6 +133,7 @@ def _described(trial: Trial) -> dict[str, Any]:
         "task_label": task.label,
         "task_options": dict(task.options),
         "task_facts": dict(task.facts),
+        "task_notes": task.notes,
         "licence": task.licence,
         "headline": task.headline,
         "setting": task.setting,

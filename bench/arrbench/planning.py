@@ -139,6 +139,7 @@ def load_task(words: str, source: DataSource, limit: int | None = None) -> tuple
         label=spec.label(asked, options),
         options=options.model_dump(mode="json"),
         facts=task.facts,
+        notes=task.notes,
         licence=cls.licence,
         headline=cls.headline,
         measures=cls.measures,

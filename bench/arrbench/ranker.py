@@ -156,6 +156,13 @@ class Ranker(ABC):
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         """The timed path: one Ranking a query, at most k documents each, tokenization included."""
 
+    def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
+        """What the ranker can say of its own approximations; asked once, after the timed phases.
+
+        Kept beside `facts` in the record, such as an approximate index's recall against an exact one.
+        """
+        return {}
+
     def save(self, folder: Path) -> None:
         """Write all that `load` needs, index included, without pickle; subclasses add their files."""
         folder.mkdir(parents=True, exist_ok=True)

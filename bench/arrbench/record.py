@@ -63,6 +63,7 @@ class Record(Part):
     task_label: str
     task_options: dict[str, Any]
     task_facts: dict[str, Any]
+    task_notes: tuple[str, ...] = ()
     licence: str
     headline: str
     setting: Literal["retrieve", "rerank"]

@@ -75,6 +75,7 @@ class Task(ABC):
         self.options = checked(self, options)
         self.source = source
         self.facts: dict[str, float | int | str | bool] = {}  # edition, counts, what was dropped
+        self.notes: tuple[str, ...] = ()  # sentences for under every table: gains, published figures
 
     @property
     @abstractmethod

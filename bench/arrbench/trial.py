@@ -48,6 +48,7 @@ class TaskFacts:
     label: str
     options: Mapping[str, Any]
     facts: Mapping[str, Any]
+    notes: tuple[str, ...]
     licence: str
     headline: str
     measures: tuple[str, ...]

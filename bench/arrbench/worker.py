@@ -138,6 +138,9 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     )
     if isinstance(ranker, Generative):
         _generate(ranker, queries, out / "generations.jsonl", parent)
+    if cls.audit is not Ranker.audit:
+        parent.say("phase", phase="audit")
+        ranker.facts.update(ranker.audit(queries, most))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")

@@ -71,6 +71,12 @@ def test_a_ranker_sees_train_judgments_and_no_test_judgments(rows: dict[str, Any
     assert facts["judged_test_queries"] == 0
 
 
+def test_a_ranker_s_audit_and_its_task_s_notes_are_recorded(rows: dict[str, Any]) -> None:
+    assert rows["learner"]["facts"]["audited_queries"] == rows["learner"]["n_queries"]
+    assert "audited_queries" not in rows["counter"]["facts"]
+    assert rows["counter"]["task_notes"] == ["colours: a made-up scale"]
+
+
 def test_output_of_a_ranker_goes_to_the_trial_s_log(answer: Any, rows: dict[str, Any], out: Path) -> None:
     log = (out / rows["learner"]["key"] / "log.txt").read_text()
     assert "a word on stdout" in log

@@ -18,6 +18,7 @@ def notes(table: Table) -> list[str]:
         *_machines(table.rows),
         *_contended(table.rows),
         *_baselines(table.rows),
+        *table.about.get("task_notes", ()),
     ]
 
 

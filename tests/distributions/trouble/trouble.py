@@ -11,7 +11,7 @@ from pydantic import Field
 
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Document, Query, Ranker, Ranking
-from arrbench.task import Judgments, Setting, Split, SplitName, Task
+from arrbench.task import DataSource, Judgments, Setting, Split, SplitName, Task
 
 COLOURS = ("red", "green", "blue", "black", "white", "grey", "pink", "brown")
 
@@ -28,6 +28,10 @@ class Toy(Task):
     Options: ClassVar[type[BaseOptions]] = ToyOptions
     measures = ("ndcg@10", "ndcg", "overlap@1", "overlap@3", "mrr")
     licence = "made for these tests"
+
+    def __init__(self, options: BaseOptions, source: DataSource | None) -> None:
+        super().__init__(options, source)
+        self.notes = ("colours: a made-up scale",)
 
     @property
     def setting(self) -> Setting:
@@ -119,6 +123,9 @@ class Learner(Counter):
         )
         print("a word on stdout")
         os.write(1, b"and one past Python's own\n")
+
+    def audit(self, queries: Sequence[Query], k: int) -> dict[str, int]:
+        return {"audited_queries": len(queries)}
 
 
 class Exits(Counter):
