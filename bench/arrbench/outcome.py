@@ -134,6 +134,7 @@ def _described(trial: Trial) -> dict[str, Any]:
         "task_options": dict(task.options),
         "task_facts": dict(task.facts),
         "task_notes": task.notes,
+        "candidates": task.candidates,
         "licence": task.licence,
         "headline": task.headline,
         "setting": task.setting,

@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from arrbench import devices, exchange, plugins, spec
+from arrbench.candidates import Candidates, read_candidates
 from arrbench.errors import UsageError
 from arrbench.measure import resources
 from arrbench.ranker import Context
@@ -37,6 +38,7 @@ class Experiment:
     seeds: Sequence[int] = (1,)
     k: int | None = None  # 100 when retrieving, all candidates when reranking
     limit: int | None = None
+    candidates: str | None = None  # a TREC run file, or a ranker that has a record in `out`
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 1
@@ -88,6 +90,8 @@ def plan(experiment: Experiment) -> Plan:
             experiment.task,
             DataSource(experiment.data_dir, experiment.cache, experiment.offline),
             experiment.limit,
+            experiment.candidates,
+            Store(experiment.out),
         )
         for choice in choices:
             if facts.setting not in choice.cls.settings:
@@ -121,12 +125,24 @@ def plan(experiment: Experiment) -> Plan:
     return Plan(experiment, planned, task, test, libraries, tuple(warnings))
 
 
-def load_task(words: str, source: DataSource, limit: int | None = None) -> tuple[Task, TaskFacts, Split]:
-    """The task that the words stand for, what records say of it, and its test split."""
+def load_task(
+    words: str,
+    source: DataSource,
+    limit: int | None = None,
+    candidates: str | None = None,
+    runs: Store | None = None,
+) -> tuple[Task, TaskFacts, Split]:
+    """The task that the words stand for, what records say of it, and its test split.
+
+    `candidates` names a run whose documents are to be reranked, or a ranker whose record lies in `runs`.
+    """
     asked = spec.parse(words)
     _, cls = plugins.task_class(asked.name)
     options = spec.validated(cls.Options, asked, "task")
     task = cls(options, source)
+    if candidates is not None:
+        run = read_candidates(candidates, task, runs or Store(Path("runs")), limit)
+        task = Candidates(task, run, candidates)
     test = exchange.limited(task.split("test"), limit)
     if not test.queries or not len(test.corpus):
         raise UsageError(
@@ -147,6 +163,7 @@ def load_task(words: str, source: DataSource, limit: int | None = None) -> tuple
         fingerprint=task.fingerprint(),
         n_queries=len(test.queries),
         n_documents=len(test.corpus),
+        candidates=candidates,
     )
     return task, facts, test
 

@@ -64,6 +64,7 @@ class Record(Part):
     task_options: dict[str, Any]
     task_facts: dict[str, Any]
     task_notes: tuple[str, ...] = ()
+    candidates: str | None = None  # the run file or ranker whose documents are reranked
     licence: str
     headline: str
     setting: Literal["retrieve", "rerank"]

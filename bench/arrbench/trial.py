@@ -56,6 +56,7 @@ class TaskFacts:
     fingerprint: str
     n_queries: int
     n_documents: int
+    candidates: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Trial:
         words = ["arrbench", "run", "--rankers", self.ranker.label, "--task", self.task.label]
         words += ["--seeds", str(self.seed), "--k", str(c.k), "--device", c.device.partition(":")[0]]
         words += ["--dtype", c.dtype, "--threads", str(c.threads)]
+        if self.task.candidates is not None:
+            words += ["--candidates", self.task.candidates]
         if c.limit is not None:
             words += ["--limit", str(c.limit)]
         return shlex.join(words)

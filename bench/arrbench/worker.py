@@ -128,7 +128,8 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     with resources.clock(phases, "index_s"):
         ranker.index(corpus)
     most = asked_for(queries, job.k)
-    timed = _timed_phases(ranker, queries, dev.queries or queries, most, job.device, parent, phases)
+    alike = [q for q in dev.queries if (q.candidates is None) == (queries[0].candidates is None)]
+    timed = _timed_phases(ranker, queries, alike or queries, most, job.device, parent, phases)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(

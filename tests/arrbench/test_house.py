@@ -16,16 +16,16 @@ LAYERS = (  # each imports only what stands before it; those on one line may imp
     ("errors", "options", "ties", "separately"),
     ("ranker", "task"),
     ("plugins",),
-    ("spec", "record", "check", "exchange", "devices", "tasks"),
+    ("spec", "record", "check", "exchange", "devices", "tasks", "trec"),
     ("measure",),
     ("store", "trial", "worker", "launch"),
-    ("execution",),
+    ("execution", "candidates"),
     ("outcome",),
     ("leaderboard", "planning"),
     ("runner",),
     ("cli",),
 )
-CONTRACT = {"errors", "options", "ranker", "task", "ties", "plugins", "measure"}
+CONTRACT = {"errors", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}
 
 
 def imported(file: Path) -> Iterator[str]:

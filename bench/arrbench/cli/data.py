@@ -25,6 +25,20 @@ def fetch(task: str) -> None:
     click.echo(f"{task}: {found or cls.fetch(cache_folder())}")
 
 
+@command.command("synth")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--docs", type=click.IntRange(min=30), default=10_000, show_default=True, help="Documents.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="What it is drawn from."
+)
+def synth(folder: Path, docs: int, seed: int) -> None:
+    """Write a made-up collection into FOLDER, for `--task folder:path=FOLDER`; as `--task synth` has it."""
+    from arrbench.tasks.synth import SynthOptions, write
+
+    write(SynthOptions(docs=docs, seed=seed), folder)
+    click.echo(f"{folder}: {docs} documents in BEIR's layout")
+
+
 @command.command("list")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="A folder to look in first.")
 def list_(data_dir: Path | None) -> None:

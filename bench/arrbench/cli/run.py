@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +57,15 @@ def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     help="A TOML file with these options' values, for a whole experiment.",
 )
 @click.option("--rankers", metavar="NAMES", default="", help="Such as bm25,de:dim=32,arr-stoical:alpha=2.")
-@click.option("--task", default="wordnet", show_default=True, help="Such as wordnet:root=animal.n.01.")
+@click.option("--task", default="wordnet", show_default=True, help="Such as wordnet:root=animal.n.01,esci.")
 @click.option("--seeds", default="1", show_default=True, callback=_seeds, help="One trial a seed: 1,2,3.")
 @click.option(
     "--k", type=int, help="Documents a ranking.  [default: 100 retrieving, all candidates reranking]"
+)
+@click.option(
+    "--candidates",
+    metavar="RUN",
+    help="Rerank what a TREC run file holds, or what a ranker's own record on the task does: bm25.",
 )
 @click.option("--limit", type=int, help="At most so many queries a split: a trial run, not a result.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps …")
@@ -95,7 +101,7 @@ def command(
     quiet: bool,
     **settings: Any,
 ) -> int:
-    """Train and measure rankers on a task, and print their leaderboard.
+    """Train and measure rankers on a task, or on several joined by commas, and print their leaderboard.
 
     Query-independent baselines run beside them, since a board without them can't be read. What is
     recorded under the same key is not run again.
@@ -107,14 +113,17 @@ def command(
     from arrbench.runner import run
 
     words = spec.split(rankers)
-    planned = plan(Experiment(words, task, seeds, save=not no_save, timeout_s=timeout, **settings))
-    for warning in planned.warnings:
+    plans = [
+        plan(Experiment(words, name, seeds, save=not no_save, timeout_s=timeout, **settings))
+        for name in spec.split(task)
+    ]
+    for warning in dict.fromkeys(warning for planned in plans for warning in planned.warnings):
         click.echo(f"arrbench: {warning}", err=True)
     if dry_run:
-        _print_plan(planned, as_json)
+        _print_plans(plans, as_json)
         return 0
-    with watching(len(planned.missing), quiet) as watcher:
-        records = run(planned, watcher)
+    with watching(sum(len(planned.missing) for planned in plans), quiet) as watcher:
+        records = [record for planned in plans for record in run(planned, watcher)]
     rows = [row(record, cached=cached) for record, cached in records]
     if as_json:
         from arrbench.cli.output import print_rows
@@ -128,12 +137,13 @@ def command(
     return 1 if any(record.status == "failed" for record, _ in records) else 0
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
+def _print_plans(plans: Sequence[Plan], as_json: bool) -> None:
     import json
 
     lines = [
         {"ranker": p.trial.ranker.label, "task": p.trial.task.label, "seed": p.trial.seed, "key": p.trial.key,
          "cached": p.record is not None, "command": p.trial.command()}
+        for plan in plans
         for p in plan.trials
     ]  # fmt: skip
     if as_json:

@@ -32,7 +32,8 @@ class Board:
     folder: Path
     title: str
     text: str
-    task: str
+    tasks: tuple[str, ...]
+    candidates: str | None
     rankers: tuple[str, ...]
     seeds: tuple[int, ...]
 
@@ -57,10 +58,16 @@ def read_board(folder: Path) -> Board:
         folder,
         about["title"],
         about["text"],
-        values["task"],
+        _words(values["task"]),
+        values.get("candidates"),
         tuple(values["rankers"]),
         tuple(values["seeds"]),
     )
+
+
+def _words(value: str | Sequence[str]) -> tuple[str, ...]:
+    """One task, several joined by commas, or a list of them, as `run --config` reads them."""
+    return tuple(spec.split(value if isinstance(value, str) else ",".join(value)))
 
 
 def collect(board: Board, runs: Store) -> int:
@@ -90,7 +97,7 @@ def board_records(board: Board) -> Sequence[Record]:
     records = list(board.records.all())
     if not records:
         command = f"arrbench run --config {board.folder / BOARD}"
-        raise UsageError(f"{board.folder} has no records of its task {board.task!r}; make some: {command}")
+        raise UsageError(f"{board.folder} has no records of {', '.join(board.tasks)}; make some: {command}")
     return records
 
 
@@ -102,7 +109,8 @@ def _labels(board: Board) -> set[str]:
 
 def _belongs(record: Record, board: Board, labels: set[str]) -> bool:
     return (
-        record.task_label == board.task
+        record.task_label in board.tasks
+        and record.candidates == board.candidates
         and record.limit is None
         and record.label in labels
         and record.seed in board.seeds
@@ -112,7 +120,8 @@ def _belongs(record: Record, board: Board, labels: set[str]) -> bool:
 def _trial(record: Record) -> tuple[object, ...]:
     """What makes two records two runs of one trial."""
     hardware = record.hardware["fingerprint"]
-    return (record.label, record.seed, record.k, record.device, record.dtype, record.threads, hardware)
+    c = record
+    return (c.task_label, c.label, c.seed, c.k, c.device, c.dtype, c.threads, hardware)
 
 
 def _same(mine: Record | None, other: Record) -> bool:

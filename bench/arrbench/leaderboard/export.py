@@ -36,6 +36,7 @@ def _described(table: Table, row: Row) -> dict[str, object]:
         "queries": about["n_queries"],
         "k": about["k"],
         "limit": about["limit"],
+        "candidates": about.get("candidates"),
         "ranker": row.label,
         "status": "failed" if row.status == "failed" else "ok",
         "error": row.error,

@@ -39,10 +39,11 @@ def _caption(table: Table) -> str:
     about = table.about
     machines = sorted({_machine(row) for row in table.rows})
     seeds = sorted({r["seed"] for row in table.rows for r in row.records})
+    pool = f", candidates of {about['candidates']}" if about.get("candidates") else ""
     limit = "" if about["limit"] is None else f", limited to {about['limit']} queries"
     lines = [
         f"**{table.task}** ({about['setting']}): {about['n_documents']:,} documents, "
-        f"{about['n_queries']:,} {about['split']} queries{limit}, k = {about['k']}; "
+        f"{about['n_queries']:,} {about['split']} queries{limit}, k = {about['k']}{pool}; "
         f"seeds {', '.join(map(str, seeds)) or 'none'}.",
         f"Hardware: {'; '.join(machines)}.",
         f"Software: {', '.join(_versions(table))}. Task fingerprint `{about['fingerprint'][:12]}`.",

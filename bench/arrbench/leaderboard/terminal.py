@@ -61,6 +61,8 @@ def _title(table: Table) -> str:
     about = table.about
     title = f"{table.task}: {about['setting']}, {about['n_documents']:,} documents, {about['n_queries']:,} "
     title += f"{about['split']} queries, k = {about['k']}"
+    if about.get("candidates"):
+        title += f", candidates of {about['candidates']}"
     if about["limit"] is not None:
         title += f"; limited to {about['limit']} queries a split: a trial run, not a result"
     return title

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrbench.errors import UsageError
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 DocId = tuple[int, ...]
 
 
+@dataclass(frozen=True)
 class NameDocIds:
     """docID scheme `name`: a document's title, its tokens closed by the tokenizer's end token.
+
+    With `tokens`, a title is its first so many tokens; the number and the end token come on top.
 
     Of the documents whose titles have the same tokens, the first (by document id) bears the bare
     title; each other one adds the next free number from 2 on, written digit by digit ("bank",
@@ -24,13 +28,14 @@ class NameDocIds:
     keeps docIDs apart that begin one another.
     """
 
-    @staticmethod
-    def words(corpus: Corpus) -> list[str]:
-        """Texts whose every word a tokenizer must know to spell the docIDs."""
-        return [*(d.title for d in corpus), " ".join("0123456789")]
+    tokens: int | None = None
 
-    @staticmethod
-    def write(tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> list[DocId]:
+    def words(self, corpus: Corpus) -> list[str]:
+        """Texts whose every word a tokenizer must know to spell the docIDs; no token spans two words."""
+        titles = (" ".join(d.title.split()[: self.tokens]) for d in corpus)
+        return [*titles, " ".join("0123456789")]
+
+    def write(self, tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> list[DocId]:
         """One docID a document, in the corpus's order, no two alike, none empty.
 
         Raises UsageError where the tokenizer has no end token, or no digits to keep two documents
@@ -42,7 +47,7 @@ class NameDocIds:
                 f"the backbone's tokenizer ({tokenizer.name_or_path or type(tokenizer).__name__}) has no "
                 "end-of-sequence token; docIDs need one, so choose a backbone that has it"
             )
-        titles = _tokens(tokenizer, [d.title for d in corpus], end)
+        titles = [t[: self.tokens] for t in _tokens(tokenizer, [d.title for d in corpus], end)]
         digits: list[DocId] = []
         taken: set[DocId] = set()
         docids: dict[int, DocId] = {}

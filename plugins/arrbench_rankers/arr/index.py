@@ -27,9 +27,9 @@ class DocIdIndex:
     docids: list[DocId]
 
     @classmethod
-    def build(cls, tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> Self:
+    def build(cls, scheme: NameDocIds, tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> Self:
         """Raises UsageError where the tokenizer can't tell two documents apart."""
-        return cls(corpus.ids, NameDocIds.write(tokenizer, corpus))
+        return cls(corpus.ids, scheme.write(tokenizer, corpus))
 
     @cached_property
     def tree(self) -> PrefixTree:

@@ -13,6 +13,7 @@ from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Generative, Query, Ranking, asked_for
 from arrbench.task import Split
+from arrbench_rankers.arr.docid import NameDocIds
 
 if TYPE_CHECKING:
     from arrbench_rankers.arr.index import DocIdIndex
@@ -34,6 +35,9 @@ class ArrOptions(BaseOptions):
     length: Literal["sum", "mean"] = Field("sum", description="score: sum or mean of token log-probabilities")
     prompt: Literal["query", "candidates"] = Field(
         "query", description="what is read before writing: the query, or also its shuffled candidates"
+    )
+    docid_tokens: int | None = Field(
+        None, ge=1, description="tokens of a title that a docID keeps; equal docIDs are numbered"
     )
     query_tokens: int = Field(64, ge=1, description="tokens kept of a query's text")
     epochs: float = Field(12, gt=0, description="passes over the training queries")
@@ -76,6 +80,7 @@ class Arr(Generative):
         self._model: Any = None
         self._tokenizer: Any = None
         self._index: DocIdIndex
+        self._scheme = NameDocIds(self.options.docid_tokens)
         self._prompter: Prompter
 
     @classmethod
@@ -90,7 +95,6 @@ class Arr(Generative):
         import torch
 
         from arrbench_rankers import backbones
-        from arrbench_rankers.arr.docid import NameDocIds
         from arrbench_rankers.arr.packing import check_backbone
         from arrbench_rankers.arr.training import Schedule
         from arrbench_rankers.arr.training import train as train_model
@@ -100,7 +104,7 @@ class Arr(Generative):
         in_full = dataclasses.replace(self.context, dtype="float32")
         texts = (q.text for q in train.queries)
         self._tokenizer = backbones.load_tokenizer(
-            o.backbone, texts, NameDocIds.words(train.corpus), self.context
+            o.backbone, texts, self._scheme.words(train.corpus), self.context
         )
         self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, in_full)
         check_backbone(self._model.config)
@@ -151,7 +155,7 @@ class Arr(Generative):
         """Write the documents' docIDs and build their prefix tree."""
         from arrbench_rankers.arr.index import DocIdIndex
 
-        self._use(DocIdIndex.build(self._tokenizer, corpus))
+        self._use(DocIdIndex.build(self._scheme, self._tokenizer, corpus))
 
     def _use(self, index: DocIdIndex) -> None:
         from arrbench_rankers import backbones

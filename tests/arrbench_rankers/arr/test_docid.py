@@ -15,11 +15,12 @@ def corpus_of(*titles):
     return Corpus(Document(f"d{i:02}", title, title) for i, title in enumerate(titles))
 
 
-def spelt(corpus, known=None):
+def spelt(corpus, known=None, tokens=None):
     """Each docID as text, by a tokenizer that knows the words of `known`, else of the corpus."""
-    keep = NameDocIds.words(corpus) if known is None else known
+    scheme = NameDocIds(tokens)
+    keep = scheme.words(corpus) if known is None else known
     tokenizer = load_tokenizer("tiny", [], keep, Context())
-    docids = NameDocIds.write(tokenizer, corpus)
+    docids = scheme.write(tokenizer, corpus)
     assert all(docid[-1] == tokenizer.eos_token_id for docid in docids)
     PrefixTree.build(docids)  # refuses docIDs that are not each at a leaf of its own
     return [" ".join(tokenizer.convert_ids_to_tokens(docid[:-1])) for docid in docids]
@@ -40,6 +41,12 @@ def test_a_number_that_another_title_bears_is_passed_over():
 
 def test_numbers_from_ten_on_are_written_digit_by_digit():
     assert spelt(corpus_of(*["bank"] * 12))[9:] == ["bank 1 0", "bank 1 1", "bank 1 2"]
+
+
+def test_a_title_is_cut_at_the_tokens_asked_for_and_numbered_where_another_is_left_alike():
+    titles = ("red garden hose", "red garden hose, coiled", "red", "red garden-hose")
+    assert spelt(corpus_of(*titles), tokens=2) == ["red garden", "red garden 2", "red", "red garden 3"]
+    assert spelt(corpus_of(*titles), tokens=4)[1] == "red garden hose ,"
 
 
 def test_a_title_without_tokens_is_a_number():
@@ -64,7 +71,7 @@ def test_a_tokenizer_without_an_end_token_is_refused():
     tokenizer = load_tokenizer("tiny", [], ["dog"], Context())
     tokenizer.eos_token = None
     with pytest.raises(UsageError, match="no end-of-sequence token"):
-        NameDocIds.write(tokenizer, corpus_of("dog"))
+        NameDocIds().write(tokenizer, corpus_of("dog"))
 
 
 @given(

@@ -1,0 +1,102 @@
+"""Candidates from a run: any retrieval task becomes one of reranking what a first stage found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from arrbench import spec
+from arrbench.errors import UsageError
+from arrbench.ranker import Query
+from arrbench.record import Record
+from arrbench.store import Store
+from arrbench.task import SPLITS, Setting, Split, SplitName, Task
+from arrbench.trec import read_run
+from arrbench.trial import choose
+
+RUN = "run.trec.gz"
+
+
+class Candidates(Task):
+    """A task whose queries have the documents of a run as their candidates.
+
+    A test query that the run does not know has none, so it counts 0; a train or dev query that it
+    does not know is left to search the whole corpus. Excluded documents are no candidates.
+
+    Raises UsageError where the run holds a document that is not in the corpus, and where it knows no
+    test query.
+    """
+
+    def __init__(self, task: Task, run: Mapping[str, Sequence[str]], source: str) -> None:
+        super().__init__(task.options, task.source)
+        self._splits = {name: _split(task.split(name), name, run, source) for name in SPLITS}
+        test = self._splits["test"].queries
+        without = sum(not q.candidates for q in test)
+        if without == len(test):
+            raise UsageError(f"--candidates {source}: none of the task's {len(test)} test queries is in it")
+        self.facts = {
+            **task.facts,
+            "candidates_per_query": sum(len(q.candidates or ()) for q in test) / len(test),
+            "test_queries_without_candidates": without,
+        }
+        self.notes = task.notes
+
+    @property
+    def setting(self) -> Setting:
+        return "rerank"
+
+    def split(self, name: SplitName) -> Split:
+        return self._splits[name]
+
+
+def read_candidates(word: str, task: Task, runs: Store, limit: int | None) -> dict[str, list[str]]:
+    """Query id -> document ids of a TREC run file, or of a ranker's own record on this task.
+
+    Raises UsageError where the task gives candidates already, and where `word` is no file and no
+    ranker, or a ranker without a record in `runs`.
+    """
+    if task.setting == "rerank":
+        raise UsageError(f"--candidates {word}: the task gives each query its candidates already")
+    path = Path(word)
+    if not path.is_file():
+        if path.suffix in (".trec", ".gz", ".run", ".txt") or path.parent != Path():
+            raise UsageError(f"--candidates {word}: no such file")
+        path = runs.path(_record(word, task, runs, limit).key) / RUN
+    return {query: [document for document, _ in found] for query, found in read_run(path).items()}
+
+
+def _record(word: str, task: Task, runs: Store, limit: int | None) -> Record:
+    """The ranker's record on this task with the least seed, of several the newest."""
+    label = choose(spec.parse(word)).label
+    fingerprint = task.fingerprint()
+    fits = [
+        r
+        for r in runs.all()
+        if r.status == "ok"
+        and (r.label, r.fingerprint, r.candidates) == (label, fingerprint, None)
+        and r.limit in (None, limit)
+    ]
+    if not fits:
+        raise UsageError(
+            f"--candidates {word}: {runs.folder} holds no record of ranker {label!r} on this task; run it "
+            "first, or name a TREC run file"
+        )
+    return min(reversed(fits), key=lambda r: r.seed)
+
+
+def _split(split: Split, name: SplitName, run: Mapping[str, Sequence[str]], source: str) -> Split:
+    return replace(split, queries=tuple(_query(q, name, split, run, source) for q in split.queries))
+
+
+def _query(
+    query: Query, name: SplitName, split: Split, run: Mapping[str, Sequence[str]], source: str
+) -> Query:
+    if query.id not in run:
+        return replace(query, candidates=()) if name == "test" else query
+    for document in run[query.id]:
+        if document not in split.corpus.positions:
+            raise UsageError(
+                f"--candidates {source}: document {document!r} of query {query.id!r} is not in the corpus"
+            )
+    return replace(query, candidates=tuple(d for d in run[query.id] if d not in query.excluded))

@@ -1,0 +1,105 @@
+"""Two stages as one ranker: what it ranks, what it refuses, and that its parts are trained as alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arrbench.errors import UsageError
+from arrbench.ranker import Context, Corpus, Document, Query
+from arrbench.spec import parse, validated
+from arrbench.task import Judgments, Split
+from arrbench_rankers.bm25 import BM25
+from arrbench_rankers.cascade import Cascade, CascadeOptions
+
+TEXTS = {
+    "a": "red wine glass",
+    "b": "red red wine",
+    "c": "white wine",
+    "d": "red apple",
+    "e": "green apple tree",
+    "f": "wine wine wine red barrel",
+}
+CORPUS = Corpus(Document(i, text, text) for i, text in TEXTS.items())
+QUERIES = [Query("1", "red wine"), Query("2", "apple"), Query("3", "nothing of it")]
+
+
+def cascade(**options: object) -> Cascade:
+    ranker = Cascade(CascadeOptions(**{"then": "bm25:b=0", **options}), Context())
+    ranker.index(CORPUS)
+    return ranker
+
+
+def alone(**options: object) -> BM25:
+    ranker = BM25(BM25.Options(**options), Context())
+    ranker.index(CORPUS)
+    return ranker
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6])
+def test_the_second_stage_orders_the_first_stage_s_best(depth: int) -> None:
+    first, then = alone(), alone(b=0)
+    for query, ranking in zip(QUERIES, cascade(depth=depth).rank(QUERIES, 10), strict=True):
+        found = first.rank([query], 10)[0]
+        best = tuple(d for _, d in sorted(zip(found.scores, found.ids, strict=True), reverse=True)[:depth])
+        wanted = then.rank([Query(query.id, query.text, best)], 10)[0] if best else None
+        assert list(ranking.ids) == (list(wanted.ids) if wanted else [])
+        assert list(ranking.scores) == (list(wanted.scores) if wanted else [])
+
+
+def test_excluded_documents_take_no_place_among_the_candidates() -> None:
+    query = Query("1", "red wine", excluded=frozenset({"b", "f"}))
+    found = cascade(depth=2).rank([query], 10)[0].ids
+    assert len(found) == 2
+    assert found[0] == "a"
+
+
+def test_a_pool_of_its_own_is_narrowed_too() -> None:
+    ranking = cascade(depth=2).rank([Query("1", "red wine", ("c", "d", "a", "e"))], 10)[0]
+    assert len(ranking.ids) == 2
+    assert ranking.ids[0] == "a"
+
+
+def test_costs_are_the_sums_of_the_stages() -> None:
+    assert cascade().index_bytes == alone().index_bytes * 2  # type: ignore[operator]
+    assert cascade().parameters is None
+
+
+def test_stages_take_options_in_quotes_and_wrong_ones_are_named() -> None:
+    asked = parse('cascade:first="bm25:k1=1.2:b=0.3":then=ce:depth=20')
+    options = validated(CascadeOptions, asked, "ranker")
+    assert options == CascadeOptions(first="bm25:k1=1.2:b=0.3", then="ce", depth=20)
+    assert options.stage("first")[2] == BM25.Options(k1=1.2, b=0.3)
+    with pytest.raises(UsageError, match="unknown ranker 'bm52'; did you mean 'bm25'"):
+        Cascade.check(CascadeOptions(first="bm52"))
+    with pytest.raises(UsageError, match="unknown option 'k2'"):
+        Cascade.check(CascadeOptions(first="bm25:k2=1"))
+
+
+def test_other_code_of_a_stage_is_another_cascade() -> None:
+    found = Cascade.weights(CascadeOptions(), Context())
+    assert set(found) == {"first", "then"}
+    assert all("arrbench" in word for word in found.values())
+
+
+@pytest.mark.slow
+def test_a_stage_that_learns_is_trained_as_it_would_be_alone_and_survives_saving(tmp_path: Path) -> None:
+    from arrbench_rankers.dual_encoder import DualEncoder
+
+    grades = {"1": {"b": 2, "a": 1}, "2": {"d": 2, "e": 1}}
+    split = Split(tuple(QUERIES[:2]), Judgments(grades), CORPUS)
+    both = Cascade(CascadeOptions(then="de:epochs=2:dim=16", depth=4), Context(seed=3))
+    lone = DualEncoder(DualEncoder.Options(epochs=2, dim=16), Context(seed=3))
+    for ranker in (both, lone):
+        ranker.fit(split, split)
+        ranker.index(CORPUS)
+    pool = alone().rank(QUERIES[:1], 4)[0].ids
+    wanted = lone.rank([Query("1", "red wine", tuple(pool))], 4)[0]
+    found = both.rank(QUERIES[:1], 4)[0]
+    assert list(found.ids) == list(wanted.ids)
+    assert found.scores == pytest.approx(wanted.scores, rel=1e-5)
+    assert both.parameters == lone.parameters
+    both.save(tmp_path)
+    loaded = Cascade.load(tmp_path, Context(seed=3)).rank(QUERIES[:1], 4)[0]
+    assert list(loaded.ids) == list(found.ids)
