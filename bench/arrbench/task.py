@@ -70,6 +70,7 @@ class Task(ABC):
     measures: ClassVar[tuple[str, ...]] = ("ndcg@10", "ndcg", "mrr")
     licence: ClassVar[str] = "unknown"
     texts_may_be_republished: ClassVar[bool] = False
+    data_are: ClassVar[str] = ""  # where, when an option names them: nothing for `find` and `fetch` to do
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
         self.options = checked(self, options)
@@ -94,7 +95,8 @@ class Task(ABC):
     @classmethod
     def fetch(cls, cache: Path) -> Path:
         """Bring the task's data into the cache and say where; UsageError where that can't be done."""
-        raise UsageError(f"{cls.__name__} fetches no data of its own; give a folder with --data-dir")
+        way = f"its data are {cls.data_are}" if cls.data_are else "give a folder with --data-dir"
+        raise UsageError(f"{cls.__name__} fetches no data of its own; {way}")
 
     def fingerprint(self) -> str:
         """SHA-256 over corpus, queries, candidates, grades and gains, whatever their order."""

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately"),
+    ("errors", "options", "ties", "separately", "lines"),
     ("ranker", "task"),
     ("plugins",),
-    ("spec", "record", "check", "exchange", "devices", "tasks", "trec"),
+    ("spec", "record", "check", "exchange", "trec", "devices", "tasks"),
     ("measure",),
     ("store", "trial", "worker", "launch"),
     ("execution", "candidates"),

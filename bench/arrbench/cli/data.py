@@ -55,4 +55,4 @@ def list_(data_dir: Path | None) -> None:
         except UsageError as error:
             click.echo(f"{plugin.name}: {error}")
             continue
-        click.echo(f"{plugin.name}: {found or 'not found'}")
+        click.echo(f"{plugin.name}: {found or cls.data_are or 'not found'}")

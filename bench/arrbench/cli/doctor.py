@@ -100,6 +100,9 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
         except UsageError as error:
             yield Finding(f"data of {plugin.name}", str(error), ok=False)
             continue
+        if cls.data_are:
+            yield Finding(f"data of {plugin.name}", cls.data_are)
+            continue
         advice = (
             "" if found else f"arrbench data fetch {plugin.name} (a run does it by itself unless --offline)"
         )
