@@ -87,8 +87,9 @@ def _fetch_one(files: Any, name: str) -> None:
     try:
         files.fetch(name, downloader=_download)
     except requests.RequestException as error:
+        said = getattr(error.args[0], "reason", error) if error.args else error  # not urllib3's retries
         raise UsageError(
-            f"{BASE_URL}{name} could not be fetched: {one_line(error)}; {again}, which resumes, or name a "
+            f"{BASE_URL}{name} could not be fetched: {one_line(said)}; {again}, which resumes, or name a "
             "folder that holds the files with --data-dir"
         ) from None
     except ValueError:  # pooch's word for a checksum that does not agree
