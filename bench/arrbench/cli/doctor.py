@@ -93,20 +93,25 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     from arrbench.plugins import installed, task_class
     from arrbench.task import DataSource
 
+    # A folder given may hold one task's data and not the others'; that is no fault of the machine.
+    given = data_dir is not None and data_dir.is_dir()
     for plugin in installed("task"):
+        what = f"data of {plugin.name}"
         try:
             _, cls = task_class(plugin.name)
+        except UsageError as error:
+            yield Finding(what, str(error), ok=False)
+            continue
+        try:
             found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
         except UsageError as error:
-            yield Finding(f"data of {plugin.name}", str(error), ok=False)
+            yield Finding(what, str(error), ok=given)
             continue
         if cls.data_are:
-            yield Finding(f"data of {plugin.name}", cls.data_are)
+            yield Finding(what, cls.data_are)
             continue
-        advice = (
-            "" if found else f"arrbench data fetch {plugin.name} (a run does it by itself unless --offline)"
-        )
-        yield Finding(f"data of {plugin.name}", str(found or "not here"), advice=advice)
+        advice = "" if found else f"arrbench data fetch {plugin.name}, or name a folder with --data-dir"
+        yield Finding(what, str(found or "not here"), advice=advice)
 
 
 def _cache() -> Finding:

@@ -43,6 +43,7 @@ class SynthTask(Task):
     measures = ("ndcg@10", "ndcg", "recall@100", "mrr")
     licence = "made up; free of rights"
     texts_may_be_republished = True
+    data_are = "made up from its options"
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
         super().__init__(options, source)
