@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -44,20 +45,21 @@ class BM25(Ranker):
         from arrbench_rankers.analysis import Analyser
 
         self._analyser = Analyser(self.options.stemming, self.options.stop)
-        self._build(["d"], [[0]], {"": 0})  # numba compiles now: no cost of indexing or ranking
+        self._build(["d"], [array("i", [0])], {"": 0})  # numba compiles now: no cost of indexing or ranking
 
     def index(self, corpus: Corpus) -> None:
         # bm25s leaves out the later one of two documents that tie for the last place, so the order of
         # documents is one that neither the corpus's order nor the look of ids has a say in.
         ids = sorted(corpus.ids, key=lambda d: tie_hash("", d))
         vocabulary: dict[str, int] = {}
-        tokens = [
-            [vocabulary.setdefault(t, len(vocabulary)) for t in self._analyser.terms(corpus.by_id(d).text)]
+        terms = self._analyser.terms
+        tokens = [  # four bytes a token where a list takes eight
+            array("i", [vocabulary.setdefault(t, len(vocabulary)) for t in terms(corpus.by_id(d).text)])
             for d in ids
         ]
         self._build(ids, tokens, vocabulary or {"": 0})  # a corpus without a word: no query has this term
 
-    def _build(self, ids: Sequence[str], tokens: list[list[int]], vocabulary: dict[str, int]) -> None:
+    def _build(self, ids: Sequence[str], tokens: list[array[int]], vocabulary: dict[str, int]) -> None:
         import bm25s
 
         self._bm25 = bm25s.BM25(
@@ -69,9 +71,10 @@ class BM25(Ranker):
     def _ready(self, ids: Sequence[str]) -> None:
         """Take the index into use and have numba compile all that a query runs through."""
         import numba
+        import numpy as np
 
-        self._ids = tuple(ids)
-        self._positions = {d: i for i, d in enumerate(self._ids)}
+        self._ids = np.array(ids, dtype=object)
+        self._positions = {d: i for i, d in enumerate(ids)}
         self._threads = min(self.context.threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self.index_bytes = sum(self._bm25.scores[part].nbytes for part in ("data", "indices", "indptr"))
         self._retrieve([[0]], 1)
@@ -84,9 +87,10 @@ class BM25(Ranker):
         searched = [i for i, q in enumerate(queries) if q.candidates is None and tokens[i]]
         if searched and k > 0:
             found, scores = self._retrieve([tokens[i] for i in searched], min(k, len(self._ids)))
-            for i, documents, values in zip(searched, found.tolist(), scores.tolist(), strict=True):
-                matched = [(self._ids[d], v) for d, v in zip(documents, values, strict=True) if v > 0]
-                rankings[i] = Ranking([d for d, _ in matched], [v for _, v in matched])
+            matched = (scores > 0).sum(axis=1).tolist()  # scores come best first
+            ids = self._ids[found].tolist()
+            for i, documents, values, n in zip(searched, ids, scores.tolist(), matched, strict=True):
+                rankings[i] = Ranking(documents[:n], values[:n])
         for i, query in enumerate(queries):
             if query.candidates is not None:
                 rankings[i] = self._rerank(query.candidates, tokens[i], k)
@@ -114,7 +118,7 @@ class BM25(Ranker):
     def save(self, folder: Path) -> None:
         super().save(folder)
         self._bm25.save(folder / "index", allow_pickle=False, show_progress=False)
-        (folder / "ids.json").write_text(json.dumps(self._ids, ensure_ascii=False), encoding="utf-8")
+        (folder / "ids.json").write_text(json.dumps(self._ids.tolist(), ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log2
 
-from arrbench.ranker import Ranking
+from arrbench.ranker import Corpus, Ranking
 from arrbench.task import Split
 from arrbench.ties import tie_hash
 
 CUTOFF = 10
+DOCUMENTS = 10_000  # in the corpus of a dev measure
+
+
+def bounded(split: Split, seed: int, documents: int = DOCUMENTS) -> Split:
+    """The split itself, or over a larger corpus than `documents` the split over a part of it.
+
+    The part holds every judged document and every candidate, and a seeded random sample of the others
+    up to `documents` in all: a whole corpus of a million takes longer to embed than the training.
+    """
+    if len(split.corpus) <= documents:
+        return split
+    own = {d for q in split.queries for d in (*split.judgments.grades.get(q.id, {}), *(q.candidates or ()))}
+    others = [i for i, d in enumerate(split.corpus.ids) if d not in own]
+    drawn = random.Random(seed).sample(others, min(len(others), max(0, documents - len(own))))
+    kept = sorted([*drawn, *(split.corpus.positions[d] for d in own if d in split.corpus.positions)])
+    return replace(split, corpus=Corpus(split.corpus[i] for i in kept))
 
 
 def ndcg_at_10(rankings: Sequence[Ranking], split: Split) -> float:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench_rankers import backbones
+from arrbench_rankers.dense_index import DenseIndex, Kind, check_kind
+from arrbench_rankers.embedding_file import BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
     from arrbench.task import Split
+
+
+AUDITED = 1000  # queries whose exact neighbours are searched
 
 
 class DualEncoderOptions(BaseOptions):
@@ -33,6 +43,16 @@ class DualEncoderOptions(BaseOptions):
         default=2048, ge=1, description="documents in the softmax of a step; a sample beyond"
     )
     length: int = Field(default=256, ge=1, description="tokens of a text; the rest is cut")
+    index: Kind = Field(default="flat", description="how FAISS searches: flat is exact, the others are not")
+    links: int = Field(default=32, ge=2, description="hnsw: links of a document in a layer (M)")
+    ef_search: int = Field(default=128, ge=1, description="hnsw: documents kept while searching (efSearch)")
+    nprobe: int = Field(default=32, ge=1, description="ivf, ivfpq: inverted lists read for a query")
+    code_bytes: int = Field(default=32, ge=1, description="ivfpq: bytes of an embedding; they divide dim")
+
+    @model_validator(mode="after")
+    def _fit_the_index(self) -> DualEncoderOptions:
+        check_kind(self, {n: f.default for n, f in DualEncoderOptions.model_fields.items()})
+        return self
 
 
 class DualEncoder(Ranker):
@@ -52,7 +72,7 @@ class DualEncoder(Ranker):
         super().__init__(options, context)
         self._model: Any = None
         self._index: Any = None
-        self._ids: tuple[str, ...] = ()
+        self._ids: Any = None  # document ids, an array of str objects
         self._positions: Mapping[str, int] = {}
 
     @classmethod
@@ -76,16 +96,19 @@ class DualEncoder(Ranker):
         self._use(trained(self.options, train, dev, self.context, tell))
 
     def index(self, corpus: Corpus) -> None:
-        import faiss
-
-        from arrbench_rankers.embedding_model import embeddings
-
         if self._model is None:
             raise UsageError("ranker `de` has no model yet; fit it or load a saved one before index")
-        documents = embeddings(self._model, [d.text for d in corpus], self.options.length)
-        index = faiss.IndexFlatIP(self.options.dim)
-        index.add(documents)
-        self._hold(index, corpus.ids)
+        embedded = self._embedded(corpus)
+        self._hold(DenseIndex.build(self.options, len(corpus), embedded, self.context), corpus.ids)
+
+    def _embedded(self, corpus: Corpus) -> Iterator[np.ndarray[Any, Any]]:
+        """Embeddings of a block of documents at a time: tokens and embeddings of no other are held."""
+        from arrbench_rankers.embedding_model import embeddings
+
+        for start in range(0, len(corpus), BLOCK):
+            texts = [d.text for d in corpus[start : start + BLOCK]]
+            yield embeddings(self._model, texts, self.options.length)
+            self.context.report("index", start + len(texts), len(corpus))
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         from arrbench_rankers.embedding_model import embeddings
@@ -102,56 +125,68 @@ class DualEncoder(Ranker):
             for i, q in enumerate(queries)
         ]
 
+    def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float]:
+        """`recall_against_flat@k` of an approximate index, over at most AUDITED of the queries that search.
+
+        Nothing for `flat`, for queries with candidates, or where a loaded ivfpq has only its codes.
+        """
+        from arrbench_rankers.embedding_model import embeddings
+
+        searched = [q.text for q in queries if q.candidates is None]
+        if self.options.index == "flat" or not searched or k < 1:
+            return {}
+        embedded = embeddings(self._model, searched[:: -(-len(searched) // AUDITED)], self.options.length)
+        recall = self._index.recall_against_flat(embedded, k)
+        return {} if recall is None else {f"recall_against_flat@{k}": recall}
+
     def save(self, folder: Path) -> None:
-        import json
-
-        import faiss
-
         super().save(folder)
         self._model.save(str(folder / "model"), create_model_card=False)
-        faiss.write_index(self._index, str(folder / "documents.faiss"))
-        (folder / "ids.json").write_text(json.dumps(self._ids), encoding="utf-8")
+        self._index.save(folder / "documents.faiss")
+        (folder / "ids.json").write_text(json.dumps(self._ids.tolist()), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        import json
-
-        import faiss
-
         from arrbench_rankers.embedding_model import loaded
 
         ranker = super().load(folder, context)
         ranker._use(loaded(folder / "model", context))
         ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-        ranker._hold(faiss.read_index(str(folder / "documents.faiss")), tuple(ids))
+        kind, nprobe = ranker.options.index, ranker.options.nprobe
+        ranker._hold(DenseIndex.load(kind, folder / "documents.faiss", nprobe, context), ids)
         return ranker
 
     def _use(self, model: Any) -> None:
         self._model = model
         self.parameters = backbones.parameter_count(model)
 
-    def _hold(self, index: Any, ids: tuple[str, ...]) -> None:
-        import faiss
+    def _hold(self, index: DenseIndex, ids: Sequence[str]) -> None:
+        import numpy as np
 
-        faiss.omp_set_num_threads(self.context.threads)
         self._index = index
-        self._ids = ids
+        self._ids = np.array(ids, dtype=object)
         self._positions = {d: i for i, d in enumerate(ids)}
-        self.index_bytes = index.ntotal * index.d * 4
+        self.index_bytes = index.nbytes
+        if index.lists:
+            self.facts["inverted_lists"] = index.lists
+        if index.gpus:
+            self.facts["faiss_gpus"] = index.gpus
 
-    def _search(self, embedded: Any, k: int) -> list[Ranking]:
-        scores, found = self._index.search(embedded, min(k, len(self._ids)))
-        return [
-            Ranking([self._ids[i] for i in row], of_row)
-            for row, of_row in zip(found.tolist(), scores.tolist(), strict=True)
-        ]
+    def _search(self, embedded: np.ndarray[Any, Any], k: int) -> list[Ranking]:
+        scores, found = self._index.search(embedded, k)
+        ids = self._ids[found].tolist()
+        rankings = [Ranking(row, of_row) for row, of_row in zip(ids, scores.tolist(), strict=True)]
+        if found[:, -1:].min(initial=0) < 0:  # an approximate index may come back with fewer than k
+            counts = (found >= 0).sum(axis=1).tolist()
+            return [Ranking(r.ids[:n], r.scores[:n]) for r, n in zip(rankings, counts, strict=True)]
+        return rankings
 
-    def _score(self, query: Query, embedded: Any, k: int) -> Ranking:
-        """The candidates and only they, from the embeddings that the index holds."""
+    def _score(self, query: Query, embedded: np.ndarray[Any, Any], k: int) -> Ranking:
+        """The candidates and only they, from the embeddings that the index holds: ivfpq's are approximate."""
         import numpy as np
 
         candidates = query.candidates or ()
-        stored = self._index.reconstruct_batch([self._positions[d] for d in candidates])
+        stored = self._index.embeddings([self._positions[d] for d in candidates])
         scores = stored @ embedded
         best = np.argsort(-scores, kind="stable")[:k]
         return Ranking([candidates[i] for i in best], scores[best].tolist())

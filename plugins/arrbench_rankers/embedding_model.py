@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from arrbench.ranker import Context, Query, Ranking, asked_for
 from arrbench.task import Split
 from arrbench_rankers.backbones import load_encoder, load_tokenizer, make_bidirectional
-from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
+from arrbench_rankers.dev_measure import CUTOFF, bounded, ndcg_at_10
 from arrbench_rankers.encoder_training import Schedule, train
 from arrbench_rankers.losses import EXCLUDED, position_weighted_softmax
 from arrbench_rankers.token_batches import by_length, padded, token_ids
@@ -61,7 +61,8 @@ def pipeline(backbone: str, dim: int, split: Split, context: Context) -> Sentenc
 
 
 def loaded(folder: Path, context: Context) -> SentenceTransformer:
-    """A saved pipeline, in the context's dtype and on its device."""
+    """A saved pipeline, in the context's dtype and on its device, run by the context's threads."""
+    torch.set_num_threads(context.threads)
     model = SentenceTransformer(
         str(folder),
         device=context.device,
@@ -114,7 +115,9 @@ class CorpusSoftmax(nn.Module):
         self.random = np.random.default_rng(seed)
         at = split.corpus.positions
         self.queries = token_ids(model.tokenizer, [q.text for q in split.queries], options.length)
-        self.documents = token_ids(model.tokenizer, [d.text for d in split.corpus], options.length)
+        self.length = options.length
+        self.corpus = split.corpus
+        self.tokens = self._tokens(range(len(self.corpus))) if len(self.corpus) <= self.sample else None
         self.ranked = [[at[d] for d in split.judgments.ranked(q.id)] for q in split.queries]
         self.excluded = [[at[d] for d in q.excluded if d in at] for q in split.queries]
         self.candidates = [[at[d] for d in q.candidates or ()] for q in split.queries]
@@ -123,16 +126,21 @@ class CorpusSoftmax(nn.Module):
         chosen = rows.tolist()
         documents = self._documents(chosen)
         queries = embed(self.model, [self.queries[row] for row in chosen])
-        scores = queries @ embed(self.model, [self.documents[d] for d in documents]).T
+        scores = queries @ embed(self.model, self.tokens or self._tokens(documents)).T
         ranks = self._ranks(chosen, documents).to(scores.device)
         return {"loss": position_weighted_softmax(scores, ranks, self.alpha)}
 
+    def _tokens(self, documents: Iterable[int]) -> list[list[int]]:
+        """Tokens of documents; of a large corpus those of a step alone, for all of them fill memory."""
+        texts = [self.corpus[d].text for d in documents]
+        return token_ids(self.model.tokenizer, texts, self.length)
+
     def _documents(self, rows: Iterable[int]) -> list[int]:
         """All documents, or those of these queries and as many random ones as the sample holds."""
-        if len(self.documents) <= self.sample:
-            return list(range(len(self.documents)))
+        if len(self.corpus) <= self.sample:
+            return list(range(len(self.corpus)))
         own = {d for row in rows for d in (*self.ranked[row], *self.candidates[row])}
-        drawn = self.random.choice(len(self.documents), self.sample, replace=False).tolist()
+        drawn = self.random.choice(len(self.corpus), self.sample, replace=False).tolist()
         others = [d for d in drawn if d not in own][: max(0, self.sample - len(own))]
         return sorted({*own, *others})
 
@@ -151,15 +159,20 @@ class CorpusSoftmax(nn.Module):
 def trained(
     options: DualEncoderOptions, split: Split, dev: Split, context: Context, tell: Tell
 ) -> SentenceTransformer:
-    """A dual encoder trained on a split's queries that have a relevant document, in the context's dtype."""
+    """A dual encoder trained on a split's queries that have a relevant document, in the context's dtype.
+
+    What it tells of itself as dev_ndcg is nDCG@10 over the dev split's `bounded` corpus.
+    """
+    torch.set_num_threads(context.threads)
     judged = with_answers(split)
     model = pipeline(options.backbone, options.dim, split, context)
     loss = CorpusSoftmax(model, judged, options, context.seed)
+    measured = bounded(dev, context.seed)
 
     def measure() -> float:
-        documents = embeddings(model, [d.text for d in dev.corpus], options.length)
-        queries = embeddings(model, [q.text for q in dev.queries], options.length)
-        return ndcg_at_10(rankings(queries @ documents.T, dev), dev) if dev.queries else 0.0
+        documents = embeddings(model, [d.text for d in measured.corpus], options.length)
+        queries = embeddings(model, [q.text for q in measured.queries], options.length)
+        return ndcg_at_10(rankings(queries @ documents.T, measured), measured) if dev.queries else 0.0
 
     train(loss, len(judged.queries), schedule(options), context, tell, measure)
     model.to(getattr(torch, context.dtype))
