@@ -77,9 +77,13 @@ def _homes() -> Iterator[Path]:
     return (home for home in homes if _version(home) >= WANTED)
 
 
+def release(home: Path) -> str:
+    """A Java's version, as the file `release` in its home has it; "0" where there is none."""
+    file = home / "release"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    version = re.search(r'^JAVA_VERSION="(\d[^"]*)', text, flags=re.MULTILINE)
+    return version[1] if version else "0"
+
+
 def _version(home: Path) -> int:
-    """A Java's major version, as the file `release` in its home has it; 0 where there is none."""
-    release = home / "release"
-    text = release.read_text(encoding="utf-8", errors="replace") if release.is_file() else ""
-    version = re.search(r'^JAVA_VERSION="(\d+)', text, flags=re.MULTILINE)
-    return int(version[1]) if version else 0
+    return int(re.split(r"\D", release(home))[0])

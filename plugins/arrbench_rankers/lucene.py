@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -54,6 +54,12 @@ class BM25Lucene(Ranker):
     def check(cls, options: BaseOptions) -> None:
         """Java and Lucene come with an extra."""
         java.found(_ASKING)
+
+    @classmethod
+    def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """Lucene and Java, which no hash of Python code covers."""
+        home, jar = java.found(_ASKING)
+        return {"jar": jar.name, "java": java.release(home)}
 
     def index(self, corpus: Corpus) -> None:
         # Lucene leaves out the later one of two documents that tie for the last place, so the order of

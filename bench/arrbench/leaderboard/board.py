@@ -14,6 +14,7 @@ import numpy as np
 from arrbench import plugins, spec
 from arrbench.errors import UsageError
 from arrbench.leaderboard.export import to_csv
+from arrbench.leaderboard.growth import PICTURE, draw, growth, growth_markdown
 from arrbench.leaderboard.markdown import markdown
 from arrbench.leaderboard.rows import tables
 from arrbench.outcome import per_query
@@ -134,7 +135,7 @@ def headline_values(rows: Iterable[Mapping[str, Any]], store: Store) -> dict[str
 
 
 def write_tables(board: Board) -> list[Path]:
-    """Write the board's README.md and board.csv from its records."""
+    """Write the board's README.md and board.csv from its records; over several sizes a picture too."""
     rows = [row(record, cached=False) for record in board_records(board)]
     found = tables(rows, headline_values(rows, board.records))
     head = (
@@ -143,6 +144,12 @@ def write_tables(board: Board) -> list[Path]:
         f"`arrbench run --config {BOARD}` in it, and then `arrbench publish . --runs runs`.\n\n"
     )
     readme, csv = board.folder / "README.md", board.folder / "board.csv"
+    written = [readme, csv]
+    grown = growth(found)
+    if grown is not None:
+        head += growth_markdown(grown)
+        written.append(board.folder / PICTURE)
+        draw(grown, written[-1])
     readme.write_text(head + "\n".join(markdown(table) for table in found), encoding="utf-8")
     csv.write_text(to_csv(found), encoding="utf-8")
-    return [readme, csv]
+    return written

@@ -14,7 +14,8 @@ Record = Mapping[str, Any]
 class Column:
     """`write` prints a value as finely as a second one asks for, so that a spread fits its mean.
 
-    `group` names columns that a narrow table may show as one; `timed` ones hang on the machine.
+    `group` names columns that a narrow table may show as one; `timed` ones hang on the machine; `drawn`
+    ones have a panel in the picture of a growing collection.
     """
 
     heading: str
@@ -24,6 +25,7 @@ class Column:
     better: Literal["higher", "lower"] | None = None
     group: str | None = None
     timed: bool = False
+    drawn: bool = False
 
     @property
     def title(self) -> str:
@@ -87,6 +89,12 @@ def _violations(record: Record) -> float | None:
     return None if record.get("cvr") is None else 100.0 * record["cvr"]
 
 
+def _recall(record: Record) -> float | None:
+    """What an approximate search finds of the exact one's documents, at the depth it was asked for."""
+    found = [v for name, v in record["facts"].items() if "recall_against_flat@" in name]
+    return float(found[0]) if found else None
+
+
 _LATENCY = "p50/p95 ms"
 _COSTS = (
     Column("constraint violations", "%", _violations, _percent, "lower"),
@@ -96,4 +104,13 @@ _COSTS = (
     Column("fit", "s", _at("fit_s", "wall"), _three_figures),
     Column("parameters", "", _at("memory", "parameters"), _count),
     Column("index", "MiB", _at("memory", "index_mb"), _three_figures),
+)
+COSTS_OF_SIZE = (
+    Column("index", "s", _at("index_s", "wall"), _three_figures, "lower", timed=True, drawn=True),
+    Column("index", "MiB", _at("memory", "index_mb"), _three_figures, "lower", drawn=True),
+    Column("memory", "MiB", _at("memory", "rss_increase_mb"), _three_figures, "lower"),
+    Column("p50", "ms", _at("latency_ms", "p50"), _three_figures, "lower", timed=True, drawn=True),
+    Column("p95", "ms", _at("latency_ms", "p95"), _three_figures, "lower", timed=True),
+    Column("queries/s", "", _at("throughput_qps"), _three_figures, "higher", timed=True, drawn=True),
+    Column("recall against flat", "", _recall, _share(3), "higher"),
 )

@@ -24,15 +24,15 @@ def markdown(table: Table) -> str:
     headings = ["ranker", *(column.title for column in table.columns), "status", "tuning"]
     aligned = [":--", *("--:" for _ in table.columns), ":--", ":--"]
     body = [[row.name, *map(_figure, row.cells), _status(row), row.tuning] for row in table.rows]
-    grid = [_line(headings), _line(aligned), *(_line([_escaped(c) for c in line]) for line in body)]
-    under = [f"{_indent(line)}- {_escaped(line.strip())}" for line in notes(table)]
+    grid = [line(headings), line(aligned), *(line([escaped(c) for c in cells]) for cells in body)]
+    under = [f"{_indent(note)}- {escaped(note.strip())}" for note in notes(table)]
     commands = [row.command for row in table.rows if row.records]
     again = ["Each row again:", "", "```sh", *commands, "```"] if commands else []
     return "\n".join([_caption(table), "", *grid, "", *under, "", *again, ""])
 
 
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
+def _indent(note: str) -> str:
+    return note[: len(note) - len(note.lstrip())]
 
 
 def _caption(table: Table) -> str:
@@ -82,10 +82,11 @@ def _status(row: Row) -> str:
     return f"{seeds}, {row.failed_seeds} failed" if row.failed_seeds else seeds
 
 
-def _line(cells: Iterable[str]) -> str:
+def line(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that a table cell may hold."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

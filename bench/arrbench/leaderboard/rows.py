@@ -151,7 +151,7 @@ def _row(name: str, records: Sequence[Record], shown: Sequence[Column]) -> Row:
         label=any_record["label"],
         status=status,
         error=_short(failed[0]["error"]) if failed else None,
-        cells=tuple(_cell(column, ok) for column in shown),
+        cells=tuple(cell(column, ok) for column in shown),
         records=ok,
         failed_seeds=len(failed),
         tuning=any_record["tuning"],
@@ -177,7 +177,8 @@ def _short(error: str | None) -> str:
     return lines[-1].strip()[:200]
 
 
-def _cell(column: Column, records: Sequence[Record]) -> Cell:
+def cell(column: Column, records: Sequence[Record]) -> Cell:
+    """A column's figure over the records of one row."""
     values = [v for r in records if (v := column.read(r)) is not None]
     if not values:
         return Cell()
