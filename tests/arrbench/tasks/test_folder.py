@@ -161,7 +161,11 @@ def test_facts_name_no_folder(beir: Path) -> None:
         ("corpus.jsonl", "{", r"corpus\.jsonl:5: not JSON"),
         ("corpus.jsonl", "[1]", r"corpus\.jsonl:5: a JSON list; each line is one object"),
         ("corpus.jsonl", '{"_id": "d9", "title": ""}', r"corpus\.jsonl:5: no 'text'; keys there: '_id'"),
-        ("corpus.jsonl", '{"name": "d9", "text": ""}', r"corpus\.jsonl:5: no '_id' or 'id'; keys there: 'name'"),
+        (
+            "corpus.jsonl",
+            '{"name": "d9", "text": ""}',
+            r"corpus\.jsonl:5: no '_id' or 'id'; keys there",
+        ),
         ("corpus.jsonl", '{"_id": 9, "text": ""}', r"corpus\.jsonl:5: '_id' is 9, not a string"),
         ("corpus.jsonl", '{"_id": "a b", "text": ""}', r"corpus\.jsonl:5: id 'a b' .*white space"),
         ("corpus.jsonl", '{"_id": "d0", "text": ""}', r"corpus\.jsonl:5: document id 'd0' occurs twice"),
