@@ -81,6 +81,8 @@ def embed(model: SentenceTransformer, ids: Sequence[Sequence[int]]) -> Tensor:
 
     The modules are called directly: encode's conveniences cost a third of a query's time.
     """
+    if not ids:
+        return torch.empty(0, model.get_embedding_dimension() or 0, device=model.device)
     parts, order = [], []
     for rows in by_length([len(row) for row in ids], model.device):
         chosen = [ids[row] for row in rows]

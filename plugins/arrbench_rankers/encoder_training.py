@@ -12,6 +12,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from arrbench.errors import UsageError
 from arrbench.ranker import Context
 
 WARM_UP = 0.07  # of all steps
@@ -76,7 +77,14 @@ def train(
 
     AdamW, linear warm-up and decay, gradients clipped at norm 1; weights stay float32 and a half
     precision of the context becomes mixed precision. The same seed gives the same weights.
+
+    Raises UsageError where there is nothing to learn from: a row would show a model as trained.
     """
+    if schedule.epochs and not rows:
+        raise UsageError(
+            "no training query has a relevant document to learn from; give the task a train split, or take a "
+            "pretrained backbone and no epochs"
+        )
     if not schedule.steps(rows):
         return
     on_cpu = torch.device(context.device).type == "cpu"

@@ -37,7 +37,9 @@ class Folder(Task):
 
     Files, each plain or .gz: corpus.jsonl and queries.jsonl, qrels/test.tsv and perhaps qrels/train.tsv
     and qrels/dev.tsv (BEIR); documents and queries as TSV, judgments in test.qrels, qrels.test.txt or
-    qrels and perhaps train's and dev's (TREC); or what `arrbench export` writes.
+    qrels and perhaps train's and dev's (TREC); or what `arrbench export` writes. BEIR's title and text
+    are shown together. Without judgments for dev a tenth of train's queries become dev; without
+    candidates in the run a test query counts 0.
     """
 
     Options: ClassVar[type[BaseOptions]] = FolderOptions

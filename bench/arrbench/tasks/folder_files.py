@@ -51,10 +51,8 @@ def _json_documents(file: Path) -> Iterator[tuple[int, Document]]:
         where = f"{file}:{number}"
         title = _string(line, "title", where) if line.get("title") is not None else ""
         text = _string(line, "text", where)
-        if "_id" in line:
-            yield number, Document(_id(line, "_id", where), title, _joined(title, text))
-        else:
-            yield number, Document(_id(line, "id", where), title, text)
+        shown = _joined(title, text) if "_id" in line else text
+        yield number, Document(_id(line, where), title, shown)
 
 
 def _tsv_documents(file: Path) -> Iterator[tuple[int, Document]]:
@@ -74,7 +72,7 @@ def _tsv_documents(file: Path) -> Iterator[tuple[int, Document]]:
 def _json_queries(file: Path) -> Iterator[tuple[int, str, str]]:
     for number, line in _objects(file):
         where = f"{file}:{number}"
-        yield number, _id(line, "_id" if "_id" in line else "id", where), _string(line, "text", where)
+        yield number, _id(line, where), _string(line, "text", where)
 
 
 def _tsv_queries(file: Path) -> Iterator[tuple[int, str, str]]:
@@ -98,7 +96,7 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _string(line: dict[str, Any], key: str, where: str) -> str:
     if key not in line:
-        raise UsageError(f"{where}: no {key!r}; keys there: {', '.join(map(repr, line)) or 'none'}")
+        raise UsageError(f"{where}: no {key!r}; {_keys(line)}")
     value = line[key]
     if not isinstance(value, str):
         raise UsageError(f"{where}: {key!r} is {value!r:.60}, not a string")
@@ -110,8 +108,15 @@ def _string(line: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _id(line: dict[str, Any], key: str, where: str) -> str:
+def _id(line: dict[str, Any], where: str) -> str:
+    key = next((key for key in ("_id", "id") if key in line), None)
+    if key is None:
+        raise UsageError(f"{where}: no '_id' or 'id'; {_keys(line)}")
     return _checked(_string(line, key, where), where)
+
+
+def _keys(line: dict[str, Any]) -> str:
+    return f"keys there: {', '.join(map(repr, line)) or 'none'}"
 
 
 def _checked(name: str, where: str) -> str:

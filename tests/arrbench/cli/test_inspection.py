@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = (
+    "ir_datasets",
     "torch",
     "transformers",
     "sentence_transformers",
@@ -40,7 +41,8 @@ def test_help_list_and_show_load_nothing_heavy() -> None:
     assert loaded("list") == set()
     for ranker in ("bm25", "de", "ce", "arr", "random"):
         assert loaded("show", "ranker", ranker) == set(), ranker
-    assert loaded("show", "task", "wordnet") == set()
+    for task in ("wordnet", "folder", "irds"):
+        assert loaded("show", "task", task) == set(), task
 
 
 def test_list_names_what_is_installed_and_whose_it_is(arrbench: Any) -> None:
@@ -72,7 +74,8 @@ def test_show_documents_every_option_with_its_default(arrbench: Any) -> None:
         shown = arrbench("show", "ranker", name)
         assert shown.status == 0
         assert "undocumented" not in shown.out, name
-    assert "undocumented" not in arrbench("show", "task", "wordnet").out
+    for task in ("wordnet", "folder", "irds"):
+        assert "undocumented" not in arrbench("show", "task", task).out, task
     assert "root=mammal.n.01" in arrbench("show", "task", "wordnet").out
 
 
