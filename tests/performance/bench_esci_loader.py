@@ -116,11 +116,10 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="as many rows as the official files")
     parser.add_argument("--step", nargs="+", default=[], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    match arguments.step:
-        case ["write", folder, share]:
-            return write(Path(folder), float(share))
-        case ["load", folder]:
-            return load(Path(folder))
+    if arguments.step:
+        step, folder, *share = arguments.step
+        write(Path(folder), float(share[0])) if step == "write" else load(Path(folder))
+        return
     repeats = 1 if arguments.full else 3
     for name, values in measure(1.0 if arguments.full else 0.25, repeats).items():
         unit = "s" if name == "esci_loader_seconds" else "GiB"

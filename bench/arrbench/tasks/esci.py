@@ -44,7 +44,9 @@ _COLUMNS = {
 
 
 class ESCIOptions(BaseOptions):
-    locale: Locale | Literal["all"] = Field("us", description="the marketplace; all has ids locale:product")
+    locale: Literal["us", "es", "jp", "all"] = Field(
+        "us", description="the marketplace; all has ids locale:product"
+    )
     version: Version = Field("small", description="the difficult queries of Task 1, or all of the data set")
     text: Text = Field("title", description="the fields of a product that are its text")
     gains: Gains = Field("paper", description="E/S/C/I = 100/10/1/0, or script: 100/1/10/0")
@@ -62,7 +64,7 @@ class ESCI(Task):
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
         super().__init__(options, source)
         asked = self.options.locale
-        locales = LOCALES if asked == "all" else (asked,)
+        locales: tuple[Locale, ...] = LOCALES if asked == "all" else (asked,)
         folder = esci_fetch.locate(source)
         examples = read_examples(folder / esci_fetch.EXAMPLES, locales, self.options.version)
         products = read_products(

@@ -169,7 +169,7 @@ def _wanted_rows(
     import pyarrow.compute as pc
 
     rows = pc.indices_nonzero(_among(numbers, locales))
-    ids = _document_ids(batch.take(rows), locales).to_pylist()
+    ids = _document_ids(batch.select(["product_id", "product_locale"]).take(rows), locales).to_pylist()
     if wanted is None:
         return rows, ids
     kept = [i for i, document in enumerate(ids) if document in wanted]

@@ -40,7 +40,10 @@ def published(locale: str, version: str, queries: int, judgments: int) -> tuple[
     """The published figures, and whether those of a test split of this size may be put beside them."""
     official = f"{OFFICIAL_QUERIES:,} queries and {OFFICIAL_JUDGMENTS:,} judgments"
     if (locale, version, queries, judgments) == ("us", "small", OFFICIAL_QUERIES, OFFICIAL_JUDGMENTS):
-        return _PUBLISHED, f"the test split is the official one of us/small ({official})"
+        return _PUBLISHED, (
+            f"the test split is the official one of us/small ({official}): figures over all of its queries "
+            "may be put beside published ones"
+        )
     return _PUBLISHED, (
         f"this is not the official test split of us/small ({queries:,} queries and {judgments:,} judgments "
         f"of {locale}/{version} where it has {official}): figures are not comparable with published ones"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,5 +90,6 @@ def _ranges(group: pq.RowGroupMetaData, columns: Mapping[str, str]) -> Ranges:
         column = group.column(i)
         known = column.statistics if column.path_in_schema in columns else None
         if known is not None and known.has_min_max and known.null_count == 0:
-            ranges[column.path_in_schema] = (known.min, known.max)
+            with suppress(UnicodeDecodeError):  # then the texts can't be read either, which is told where
+                ranges[column.path_in_schema] = (known.min, known.max)
     return ranges

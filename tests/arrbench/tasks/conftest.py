@@ -1,10 +1,15 @@
-"""A made-up WordNet of a dozen nouns, written as data.noun and index.noun."""
+"""A made-up WordNet of a dozen nouns, written as data.noun and index.noun, and a made-up ESCI."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from arrbench.tasks.esci_fetch import EXAMPLES, PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,111 @@ def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(400)
     )
     return write_files(tmp_path_factory.mktemp("forest") / "dict", nouns)
+
+
+Row = dict[str, Any]
+
+EXAMPLES_SCHEMA = pa.schema(
+    {
+        "example_id": pa.int64(),
+        "query": pa.string(),
+        "query_id": pa.int64(),
+        "product_id": pa.string(),
+        "product_locale": pa.string(),
+        "esci_label": pa.string(),
+        "small_version": pa.int64(),
+        "large_version": pa.int64(),
+        "split": pa.string(),
+    }
+)
+PRODUCTS_SCHEMA = pa.schema(
+    {
+        "product_id": pa.string(),
+        "product_title": pa.large_string(),  # pandas writes one or the other
+        "product_description": pa.string(),
+        "product_bullet_point": pa.string(),
+        "product_brand": pa.string(),
+        "product_color": pa.string(),
+        "product_locale": pa.string(),
+    }
+)
+
+
+def judgment(query_id: int, product: str, label: str, **changed: Any) -> Row:
+    """A row of the examples file; queries 1 to 19 are test, the others train."""
+    row = {
+        "example_id": 0,
+        "query": f"find {query_id}",
+        "query_id": query_id,
+        "product_id": product,
+        "product_locale": "us",
+        "esci_label": label,
+        "small_version": 1,
+        "large_version": 1,
+        "split": "test" if query_id < 20 else "train",
+    }
+    return {**row, **changed}
+
+
+def product(product_id: str, **changed: Any) -> Row:
+    row = {
+        "product_id": product_id,
+        "product_title": f"title {product_id}",
+        "product_description": f"description {product_id}",
+        "product_bullet_point": f"bullet {product_id}",
+        "product_brand": "brand",
+        "product_color": None,
+        "product_locale": "us",
+    }
+    return {**row, **changed}
+
+
+JUDGMENTS = (
+    *(judgment(q, f"B{q}{label}", label) for q in (1, 2, 3) for label in "IECS"),
+    *(judgment(q, f"B{1 + q % 3}{label}", label) for q in range(20, 60) for label in "SCIE"),
+    judgment(4, "B1E", "I", small_version=0),
+    judgment(10, "B1E", "S", product_locale="es"),
+    judgment(70, "B1E", "C", product_locale="es"),
+    judgment(11, "J", "E", product_locale="jp", query="\u63a2\u3059"),
+)
+CATALOGUE = (
+    *(product(f"B{q}{label}") for q in (1, 2, 3) for label in "ESCI"),
+    product("unjudged"),
+    product("B1E", product_locale="es", product_title="t\u00edtulo"),
+    product("J", product_locale="jp", product_title="\u984c"),
+)
+
+
+@dataclass(frozen=True)
+class MadeUpESCI:
+    """Rows to write as the two official files; a test changes or adds some."""
+
+    folder: Path
+    judgment: Callable[..., Row] = judgment
+    product: Callable[..., Row] = product
+    judgments: tuple[Row, ...] = JUDGMENTS
+    catalogue: tuple[Row, ...] = CATALOGUE
+
+    def write(
+        self,
+        judgments: tuple[Row, ...] | None = None,
+        catalogue: tuple[Row, ...] | None = None,
+        group_rows: int = 1_000,
+        without: str = "",
+    ) -> Path:
+        """The folder, with both files in it; `without` names a column to leave out."""
+        self.folder.mkdir(exist_ok=True)
+        for name, rows, schema in (
+            (EXAMPLES, self.judgments if judgments is None else judgments, EXAMPLES_SCHEMA),
+            (PRODUCTS, self.catalogue if catalogue is None else catalogue, PRODUCTS_SCHEMA),
+        ):
+            table = pa.Table.from_pylist(list(rows), schema)
+            table = table.drop_columns([without] if without in schema.names else [])
+            pq.write_table(table, self.folder / name, row_group_size=group_rows)
+        return self.folder
+
+
+@pytest.fixture
+def made_up_esci(tmp_path: Path) -> MadeUpESCI:
+    """A made-up ESCI of three locales: `write` writes it."""
+    return MadeUpESCI(tmp_path / "esci")
