@@ -87,10 +87,12 @@ class BM25(Ranker):
         searched = [i for i, q in enumerate(queries) if q.candidates is None and tokens[i]]
         if searched and k > 0:
             found, scores = self._retrieve([tokens[i] for i in searched], min(k, len(self._ids)))
-            matched = (scores > 0).sum(axis=1).tolist()  # scores come best first
-            ids = self._ids[found].tolist()
-            for i, documents, values, n in zip(searched, ids, scores.tolist(), matched, strict=True):
-                rankings[i] = Ranking(documents[:n], values[:n])
+            ids = self._ids.take(found).tolist()
+            for i, documents, values in zip(searched, ids, scores.tolist(), strict=True):
+                if not values[-1]:  # scores come best first: those without a query term are last
+                    n = values.index(0.0)
+                    documents, values = documents[:n], values[:n]
+                rankings[i] = Ranking(documents, values)
         for i, query in enumerate(queries):
             if query.candidates is not None:
                 rankings[i] = self._rerank(query.candidates, tokens[i], k)

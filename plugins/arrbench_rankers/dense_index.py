@@ -186,7 +186,8 @@ def _empty(options: Any, documents: int) -> Any:
             f"index=ivfpq needs {CODEBOOK} documents to be trained on and the corpus has {documents}; "
             "use index=flat"
         )
-    return faiss.index_factory(dim, f"IVF{inverted_lists(documents)},PQ{options.code_bytes}", metric)
+    # np: codes in no order of likeness, which a Hamming filter would want and which takes half a minute
+    return faiss.index_factory(dim, f"IVF{inverted_lists(documents)},PQ{options.code_bytes}np", metric)
 
 
 def _train(index: Any, embeddings: EmbeddingFile, context: Context) -> None:

@@ -12,6 +12,7 @@ from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
 from arrbench_rankers import embedding_model
+from arrbench_rankers.dev_measure import bounded
 from arrbench_rankers.dual_encoder import DualEncoder
 from arrbench_rankers.token_batches import by_length, padded, token_ids
 
@@ -154,6 +155,80 @@ def test_a_sample_of_the_corpus_always_holds_the_ranked_documents(split) -> None
     assert len({tuple(documents) for documents in drawn}) > 1
     ranks = loss._ranks([0], list(range(len(ANIMALS))))[0].tolist()
     assert ranks == [-1, 0, 0, 0, 1, 0, 2, 3]
+
+
+def test_a_step_over_a_sample_reads_no_other_document(split, monkeypatch) -> None:
+    model = embedding_model.pipeline("tiny", 8, split, Context())
+    few = OPTIONS.model_copy(update={"documents": 5})
+    read: list[list[str]] = []
+    original = embedding_model.token_ids
+    monkeypatch.setattr(
+        embedding_model, "token_ids", lambda t, texts, n: read.append(list(texts)) or original(t, texts, n)
+    )
+    loss = embedding_model.CorpusSoftmax(model, split, few, seed=0)
+    assert len(read) == 1  # the queries
+    assert loss(torch.tensor([0, 5]))["loss"].isfinite()
+    assert len(read[1]) == 5
+
+
+def test_the_dev_corpus_is_bounded_but_holds_what_is_judged(split) -> None:
+    assert bounded(split, 0, documents=len(ANIMALS)) is split
+    part = bounded(split, 0, documents=6)
+    judged = {d for grades in split.judgments.grades.values() for d in grades}
+    assert len(part.corpus) == 6
+    assert judged <= set(part.corpus.ids)
+    assert part.queries == split.queries
+    assert bounded(split, 0, documents=6).corpus.ids == part.corpus.ids
+    assert set(bounded(split, 0, documents=1).corpus.ids) == judged
+    reranked = replace(split, queries=(replace(split.queries[0], candidates=("d-whale",)),))
+    assert "d-whale" in bounded(reranked, 0, documents=1).corpus.ids
+    assert len({bounded(split, seed, documents=5).corpus.ids for seed in range(9)}) > 1
+
+
+def approximate(ranker: DualEncoder, split: Split, **options: object) -> DualEncoder:
+    """The trained model over another kind of index."""
+    other = DualEncoder(OPTIONS.model_copy(update=options), Context())
+    other._use(ranker._model)
+    other.index(split.corpus)
+    return other
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_another_index_ranks_reranks_and_tells_its_recall(kind, ranker, split, tmp_path: Path) -> None:
+    other = approximate(ranker, split, index=kind)
+    queries = [*split.queries, replace(split.queries[0], candidates=("d-bear", "d-dog"))]
+    assert other.rank(queries, 4) == ranker.rank(queries, 4)
+    assert other.audit(queries, 4) == {"recall_against_flat@4": 1.0}
+    assert ranker.audit(queries, 4) == {}
+    assert other.audit(queries[-1:], 4) == {}
+    other.save(tmp_path)
+    loaded = DualEncoder.load(tmp_path, Context())
+    assert loaded.rank(queries, 4) == other.rank(queries, 4)
+    assert (loaded.index_bytes, loaded.facts) == (other.index_bytes, other.facts)
+
+
+def test_a_large_corpus_is_embedded_in_blocks(ranker, split, monkeypatch) -> None:
+    sizes: list[int] = []
+    original = embedding_model.embeddings
+    monkeypatch.setattr(
+        embedding_model, "embeddings", lambda m, texts, n: sizes.append(len(texts)) or original(m, texts, n)
+    )
+    monkeypatch.setattr("arrbench_rankers.dual_encoder.BLOCK", 3)
+    other = approximate(ranker, split)
+    assert sizes == [3, 3, 2]
+    for ours, theirs in zip(other.rank(split.queries, 8), ranker.rank(split.queries, 8), strict=True):
+        assert ours.ids == theirs.ids
+        assert ours.scores == pytest.approx(theirs.scores, rel=1e-4)
+
+
+def test_what_an_index_does_not_find_is_left_out(ranker, split) -> None:
+    class Short:
+        def search(self, queries, k):
+            return np.array([[2.0, -np.inf], [2.0, 1.0]]), np.array([[3, -1], [1, 0]])
+
+    other = approximate(ranker, split)
+    other._index = Short()
+    assert [list(r.ids) for r in other.rank(split.queries[:2], 2)] == [["d-whale"], ["d-cat", "d-dog"]]
 
 
 def test_no_epochs_and_queries_without_an_answer(split) -> None:
