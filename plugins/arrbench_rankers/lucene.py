@@ -34,9 +34,10 @@ class BM25Lucene(Ranker):
 
     Sum over query terms of idf * tf / (tf + k1 * (1 - b + b * length / mean)), in 32-bit floats, with
     idf = ln(1 + (N - n + 0.5) / (n + 0.5)). What sets it apart from an exact BM25 of the same terms:
-    the length of a document is kept in one byte, exact up to 39 terms and up to 11 % too short beyond;
-    N and the mean are over documents with a term, so that empty ones count for nothing. Documents
-    without a query term have no place when retrieving and score 0 when reranking.
+    the length of a document is kept in one byte, exact up to 40 terms and up to 11 % too short beyond;
+    N and the mean are over documents with a term, so that empty ones count for nothing. Over WordNet's
+    nouns it agrees with ranker `bm25` to 2e-5 where a document has up to 40 terms, all but 4 of 17,157.
+    Documents without a query term have no place when retrieving and score 0 when reranking.
     """
 
     Options: ClassVar[type[BaseOptions]] = BM25LuceneOptions

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 WORDS = "words"  # terms and their frequencies; the text is not kept
@@ -66,6 +67,7 @@ class Searcher:
         self._numbers = jclass("org.apache.lucene.document.IntPoint")
         self._both = jclass("org.apache.lucene.search.BooleanQuery$Builder")
         self._occur = jclass("org.apache.lucene.search.BooleanClause$Occur")
+        self._restricting = Lock()
         self._json = jclass("com.fasterxml.jackson.databind.ObjectMapper")()
 
     def search(self, text: str, k: int, among: Sequence[int] | None = None) -> Hits:
@@ -77,13 +79,20 @@ class Searcher:
             return []
         query = self._words.buildQuery(WORDS, self._analyser, text)
         if among is not None:
-            both = self._both()
-            both.add(query, self._occur.MUST)
-            both.add(self._numbers.newSetQuery(NUMBER, *among), self._occur.FILTER)
-            query = both.build()
+            query = self._restricted(query, among)
         # One call brings all hits over as text; asking each for its number and score takes ten times as long.
         found = json.loads(self._json.writeValueAsString(self._searcher.search(query, k)))
         return [(hit["doc"], hit["score"]) for hit in found["scoreDocs"]]
+
+    def _restricted(self, query: Any, among: Sequence[int]) -> Any:
+        numbers = self._numbers.newSetQuery(NUMBER, *among)
+        # pyjnius has one method object a class, bound anew at each look-up: threads that call a method
+        # on objects of their own would call it on each other's.
+        with self._restricting:
+            both = self._both()
+            both.add(query, self._occur.MUST)
+            both.add(numbers, self._occur.FILTER)
+            return both.build()
 
     def detach(self) -> None:
         """Let go of the calling thread: each that searched must, before it ends."""

