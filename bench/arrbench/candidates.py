@@ -12,6 +12,7 @@ from arrbench.ranker import Query
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import SPLITS, Setting, Split, SplitName, Task
+from arrbench.ties import tie_hash
 from arrbench.trec import read_run
 from arrbench.trial import choose
 
@@ -22,7 +23,8 @@ class Candidates(Task):
     """A task whose queries have the documents of a run as their candidates.
 
     A test query that the run does not know has none, so it counts 0; a train or dev query that it
-    does not know is left to search the whole corpus. Excluded documents are no candidates.
+    does not know is left to search the whole corpus. Excluded documents are no candidates. The order of
+    candidates is a hash's: the run's own would tell how the first stage ranked.
 
     Raises UsageError where the run holds a document that is not in the corpus, and where it knows no
     test query.
@@ -99,4 +101,5 @@ def _query(
             raise UsageError(
                 f"--candidates {source}: document {document!r} of query {query.id!r} is not in the corpus"
             )
-    return replace(query, candidates=tuple(d for d in run[query.id] if d not in query.excluded))
+    pool = (d for d in run[query.id] if d not in query.excluded)
+    return replace(query, candidates=tuple(sorted(pool, key=lambda d: tie_hash(query.id, d))))
