@@ -197,7 +197,8 @@ def _train(index: Any, embeddings: EmbeddingFile, context: Context) -> None:
     most = LIST_TRAINING[1] * max(index.nlist, CODEBOOK)
     index.cp.seed = context.seed + 1
     if _gpus("flat", context):
-        index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))
+        assigner = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))  # FAISS does not own it
+        index.clustering_index = assigner
     index.train(embeddings.sample(most, context.seed))
     index.clustering_index = None
 
