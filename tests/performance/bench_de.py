@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-import faiss
 import numpy as np
 import torch
 from interleaved import ratios, show
@@ -33,12 +32,11 @@ def searching(repeats: int, queries: int) -> dict[str, list[float]]:
     ranker = DualEncoder(DualEncoder.Options(dim=DIM), Context())
     held = DenseIndex.build(ranker.options, DOCUMENTS, [embedded], ranker.context)
     ranker._hold(held, [f"d{i}" for i in range(DOCUMENTS)])
-    flat = faiss.IndexFlatIP(DIM)
-    flat.add(embedded)
+    flat = held._index
     return {
         "search_single": ratios(
-            [partial(ranker._search, asked[i : i + 1], K) for i in range(20)],
-            [partial(flat.search, asked[i : i + 1], K) for i in range(20)],
+            [partial(ranker._search, asked[i : i + 1], K) for i in range(queries)],
+            [partial(flat.search, asked[i : i + 1], K) for i in range(queries)],
             repeats,
         ),
         "search_batch": ratios(
