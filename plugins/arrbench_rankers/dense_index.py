@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context
 from arrbench_rankers.embedding_file import BLOCK, EmbeddingFile, Matrix
+
+if TYPE_CHECKING:
+    from arrbench_rankers.dual_encoder import DualEncoderOptions
 
 Kind = Literal["flat", "hnsw", "ivf", "ivfpq"]
 
@@ -51,13 +54,12 @@ class DenseIndex:
 
     @classmethod
     def build(
-        cls, options: Any, documents: int, embeddings: Iterable[Matrix], context: Context
+        cls, options: DualEncoderOptions, documents: int, embeddings: Iterable[Matrix], context: Context
     ) -> DenseIndex:
         """An index of `documents` embeddings, each chunk of shape (any, dim), float32, taken once.
 
-        `options` are those of `de`: index, dim, nprobe, links, ef_search, code_bytes. What is trained
-        waits for all embeddings in a temporary file and learns from a seeded sample of them. Raises
-        UsageError for fewer documents than a product quantizer can be trained on.
+        What is trained waits for all embeddings in a temporary file and learns from a seeded sample of
+        them. Raises UsageError for fewer documents than a product quantizer can be trained on.
         """
         import faiss
 
@@ -148,7 +150,7 @@ class DenseIndex:
         return cls(kind, index, nprobe, context)
 
 
-def check_kind(options: Any, defaults: Mapping[str, Any]) -> None:
+def check_kind(options: DualEncoderOptions, defaults: Mapping[str, Any]) -> None:
     """ValueError for an option that the kind of index has no use for, or that does not fit the others."""
     used = {
         "flat": (),
@@ -168,7 +170,7 @@ def check_kind(options: Any, defaults: Mapping[str, Any]) -> None:
         )
 
 
-def _empty(options: Any, documents: int) -> Any:
+def _empty(options: DualEncoderOptions, documents: int) -> Any:
     import faiss
 
     dim, metric = options.dim, faiss.METRIC_INNER_PRODUCT
@@ -197,7 +199,8 @@ def _train(index: Any, embeddings: EmbeddingFile, context: Context) -> None:
     most = LIST_TRAINING[1] * max(index.nlist, CODEBOOK)
     index.cp.seed = context.seed + 1
     if _gpus("flat", context):
-        index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))
+        assigner = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))  # FAISS does not own it
+        index.clustering_index = assigner
     index.train(embeddings.sample(most, context.seed))
     index.clustering_index = None
 

@@ -8,38 +8,18 @@ Both sides are timed in turn; a figure is the median of ratios.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from interleaved import ratios, show
 
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench_rankers.bm25 import BM25
 
 DOCUMENTS, WORDS, LENGTH, K = 50_000, 30_000, 40, 100
 GOAL = 1.1
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def ratios(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> list[float]:
-    """Our time over theirs, measured in turn; each goes first every other time."""
-    ours(), theirs()
-    found = []
-    for i in range(repeats):
-        if i % 2:
-            below, above = seconds(theirs), seconds(ours)
-        else:
-            above, below = seconds(ours), seconds(theirs)
-        found.append(above / below)
-    return found
 
 
 def synthetic(rng: np.random.Generator, texts: int, length: int) -> list[str]:
@@ -63,9 +43,9 @@ def measure(documents: int, queries: int, repeats: int) -> dict[str, list[float]
 
     return {
         "single": ratios(
-            lambda: [ranker.rank([q], K) for q in asked], lambda: [direct([q]) for q in asked], repeats
+            [partial(ranker.rank, [q], K) for q in asked], [partial(direct, [q]) for q in asked], repeats
         ),
-        "batch": ratios(lambda: ranker.rank(asked, K), lambda: direct(asked), repeats),
+        "batch": ratios([partial(ranker.rank, asked, K)], [partial(direct, asked)], repeats),
     }
 
 
@@ -76,20 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     repeats, queries = 21, 300
     for name, values in measure(DOCUMENTS * (10 if arguments.full else 1), queries, repeats).items():
-        figure = {
-            "name": f"bm25_{name}",
-            "ratio": statistics.median(values),
-            "goal": GOAL,
-            "better": "lower",
-            "unit": "x",
-            "repeats": repeats,
-            "min": min(values),
-            "median": statistics.median(values),
-        }
-        if arguments.json:
-            print(json.dumps(figure))
-        else:
-            print(f"{figure['name']}: {figure['median']:.3f} x (goal: at most {figure['goal']:g})")
+        show(f"bm25_{name}", values, GOAL, arguments.json)
 
 
 if __name__ == "__main__":

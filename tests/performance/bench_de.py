@@ -8,15 +8,11 @@ words, the same texts and the same model. Both sides are timed in turn; a figure
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import faiss
 import numpy as np
 import torch
+from interleaved import ratios, show
 
 from arrbench.ranker import Context, Corpus, Document
 from arrbench.task import Judgments, Split
@@ -28,25 +24,6 @@ DIM, DOCUMENTS, K = 128, 100_000, 100
 GOALS = {"search_single": 1.05, "search_batch": 1.05, "encode": 1.0}
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def ratios(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> list[float]:
-    """Our time over theirs, measured in turn; each goes first every other time."""
-    ours(), theirs()
-    found = []
-    for i in range(repeats):
-        if i % 2:
-            below, above = seconds(theirs), seconds(ours)
-        else:
-            above, below = seconds(ours), seconds(theirs)
-        found.append(above / below)
-    return found
-
-
 def searching(repeats: int, queries: int) -> dict[str, list[float]]:
     """Ratios of a `de` search to index.search on the same flat index."""
     rng = np.random.default_rng(0)
@@ -55,15 +32,16 @@ def searching(repeats: int, queries: int) -> dict[str, list[float]]:
     ranker = DualEncoder(DualEncoder.Options(dim=DIM), Context())
     held = DenseIndex.build(ranker.options, DOCUMENTS, [embedded], ranker.context)
     ranker._hold(held, [f"d{i}" for i in range(DOCUMENTS)])
-    flat = faiss.IndexFlatIP(DIM)
-    flat.add(embedded)
+    flat = held._index
     return {
         "search_single": ratios(
-            lambda: [ranker._search(asked[i : i + 1], K) for i in range(20)],
-            lambda: [flat.search(asked[i : i + 1], K) for i in range(20)],
+            [partial(ranker._search, asked[i : i + 1], K) for i in range(queries)],
+            [partial(flat.search, asked[i : i + 1], K) for i in range(queries)],
             repeats,
         ),
-        "search_batch": ratios(lambda: ranker._search(asked, K), lambda: flat.search(asked, K), repeats),
+        "search_batch": ratios(
+            [partial(ranker._search, asked, K)], [partial(flat.search, asked, K)], repeats
+        ),
     }
 
 
@@ -79,8 +57,8 @@ def encoding(repeats: int, texts: int) -> dict[str, list[float]]:
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
     return {
         "encode": ratios(
-            lambda: embedding_model.embeddings(model, chosen, 256),
-            lambda: model.encode(chosen, show_progress_bar=False),
+            [partial(embedding_model.embeddings, model, chosen, 256)],
+            [partial(model.encode, chosen, show_progress_bar=False)],
             repeats,
         )
     }
@@ -94,20 +72,7 @@ def main() -> None:
     repeats, size = (15, 10) if arguments.full else (9, 1)
     torch.set_num_threads(1)
     for name, values in {**searching(repeats, 100 * size), **encoding(repeats, 300 * size)}.items():
-        figure = {
-            "name": f"de_{name}",
-            "ratio": statistics.median(values),
-            "goal": GOALS[name],
-            "better": "lower",
-            "unit": "x",
-            "repeats": repeats,
-            "min": min(values),
-            "median": statistics.median(values),
-        }
-        if arguments.json:
-            print(json.dumps(figure))
-        else:
-            print(f"{figure['name']}: {figure['median']:.3f} x (goal: at most {figure['goal']:g})")
+        show(f"de_{name}", values, GOALS[name], arguments.json)
 
 
 if __name__ == "__main__":
