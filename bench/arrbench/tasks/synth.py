@@ -77,7 +77,8 @@ def write(options: SynthOptions, folder: Path) -> None:
     (folder / "qrels").mkdir(parents=True)
     with (folder / "corpus.jsonl").open("w", encoding="utf-8") as corpus:
         for d in law.texts():
-            corpus.write(json.dumps({"_id": d.id, "title": d.title, "text": d.text}) + "\n")
+            rest = d.text.removeprefix(f"{d.title} ")  # in BEIR's layout a document is its title and its text
+            corpus.write(json.dumps({"_id": d.id, "title": d.title, "text": rest}) + "\n")
     with (folder / "queries.jsonl").open("w", encoding="utf-8") as queries:
         for name in SPLITS:
             with (folder / "qrels" / f"{name}.tsv").open("w", encoding="utf-8") as qrels:

@@ -77,7 +77,7 @@ def test_few_documents_have_few_queries(tmp_path: Path) -> None:
 def test_the_files_hold_what_the_task_holds(task: SynthTask, tmp_path: Path) -> None:
     write(task.options, tmp_path / "synth")
     lines = [json.loads(line) for line in (tmp_path / "synth/corpus.jsonl").open()]
-    assert [(d["_id"], d["title"], d["text"]) for d in lines] == [
+    assert [(d["_id"], d["title"], f"{d['title']} {d['text']}") for d in lines] == [
         (d.id, d.title, d.text) for d in task.split("test").corpus
     ]
     qrels = [line.split("\t") for line in (tmp_path / "synth/qrels/test.tsv").read_text().splitlines()[1:]]
