@@ -44,7 +44,7 @@ def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="arrbench-") as work, offline_switches(experiment.offline):
         inputs = Path(work) / "inputs"
         exchange.write(inputs, plan.task, experiment.limit)
-        environment = _environment(experiment, key, plan.device)
+        environment = _environment(experiment, key, plan.device, Path(work))
         background = _compile_measures(experiment.cache, environment)
         server = launch.launcher(plan.libraries, environment)
         execution = Execution(server, key, watcher, _side_by_side(plan), experiment.timeout_s, background)
@@ -104,10 +104,11 @@ def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
     )
 
 
-def _environment(experiment: Experiment, key: str, device: str) -> dict[str, str]:
+def _environment(experiment: Experiment, key: str, device: str, work: Path) -> dict[str, str]:
     """What workers inherit: thread counts for libraries that read them when loaded, and quiet tokenizers.
 
-    A worker sees the one GPU it was given, as cuda:0: trainers take the first they see.
+    Their temporary files lie in the folder `work`, so that one that is killed leaves none behind. A
+    worker sees the one GPU it was given, as cuda:0: trainers take the first they see.
     """
     threads = str(experiment.threads)
     gpu = {"CUDA_VISIBLE_DEVICES": _visible_gpu(device)} if device.startswith("cuda") else {}
@@ -122,6 +123,7 @@ def _environment(experiment: Experiment, key: str, device: str) -> dict[str, str
         "RAYON_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "true" if experiment.threads > 1 else "false",
         "NUMBA_CACHE_DIR": str(kernels_folder(experiment.cache)),
+        "TMPDIR": str(work),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -55,6 +55,13 @@ def test_a_ranker_that_goes_wrong_is_a_failed_row_with_its_reason(rows: dict[str
     assert rows[label]["metrics"] == {}
 
 
+def test_a_killed_ranker_leaves_no_temporary_files(rows: dict[str, Any], out: Path) -> None:
+    log = (out / rows["out-of-memory"]["key"] / "log.txt").read_text()
+    left = Path(log.partition("left behind: ")[2].splitlines()[0])
+    assert left.is_absolute()
+    assert not left.exists()
+
+
 def test_the_others_go_on_and_the_status_is_1(answer: Any, rows: dict[str, Any]) -> None:
     assert answer.status == 1
     assert rows["learner"]["status"] == rows["counter"]["status"] == "ok"
@@ -175,7 +182,7 @@ def test_what_the_parent_does_with_an_ending_meets_no_timed_phase(tmp_path: Path
     )
     exchange.write(tmp_path / "inputs", planned.task, 10)
     key = launch.worker_key()
-    environment = _environment(planned.experiment, key, "cpu")
+    environment = _environment(planned.experiment, key, "cpu", tmp_path)
     execution = Execution(launch.launcher((), environment), key, quiet(), 2, 60.0)
     jobs = []
     for trial in planned.missing:

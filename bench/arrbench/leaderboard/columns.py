@@ -91,7 +91,7 @@ def _violations(record: Record) -> float | None:
 
 def _recall(record: Record) -> float | None:
     """What an approximate search finds of the exact one's documents, at the depth it was asked for."""
-    found = [v for name, v in record["facts"].items() if "recall_against_flat@" in name]
+    found = [v for name, v in record.get("facts", {}).items() if "recall_against_flat@" in name]
     return float(found[0]) if found else None
 
 
