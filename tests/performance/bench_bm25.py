@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from interleaved import ratios, show
+from figure import show
+from interleaved import ratios
 
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench_rankers.bm25 import BM25
@@ -56,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     repeats, queries = 21, 300
     for name, values in measure(DOCUMENTS * (10 if arguments.full else 1), queries, repeats).items():
-        show(f"bm25_{name}", values, GOAL, arguments.json)
+        show(f"bm25_{name}", values, GOAL, "x", arguments.json)
 
 
 if __name__ == "__main__":

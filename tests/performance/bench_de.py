@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from interleaved import ratios, show
+from figure import show
+from interleaved import ratios
 
 from arrbench.ranker import Context, Corpus, Document
 from arrbench.task import Judgments, Split
@@ -72,7 +73,7 @@ def main() -> None:
     repeats, size = (15, 10) if arguments.full else (9, 1)
     torch.set_num_threads(1)
     for name, values in {**searching(repeats, 100 * size), **encoding(repeats, 300 * size)}.items():
-        show(f"de_{name}", values, GOALS[name], arguments.json)
+        show(f"de_{name}", values, GOALS[name], "x", arguments.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from figure import show
 
 from arrbench.measure import resources
 from arrbench.task import DataSource
@@ -123,20 +123,7 @@ def main() -> None:
     repeats = 1 if arguments.full else 3
     for name, values in measure(1.0 if arguments.full else 0.25, repeats).items():
         unit = "s" if name == "esci_loader_seconds" else "GiB"
-        figure = {
-            "name": name,
-            "ratio": statistics.median(values),
-            "goal": GOALS[name],
-            "better": "lower",
-            "unit": unit,
-            "repeats": repeats,
-            "min": min(values),
-            "median": statistics.median(values),
-        }
-        if arguments.json:
-            print(json.dumps(figure))
-        else:
-            print(f"{name}: {figure['median']:.3g} {unit} (goal: under {figure['goal']:g})")
+        show(name, values, GOALS[name], unit, arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ loop around the same calls are measured in turn in one process.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Sequence
+
+from figure import show
 
 from arrbench.measure.latency import single_stream, synchronizer
 from arrbench.options import BaseOptions
@@ -59,21 +60,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="ten times the calls")
     arguments = parser.parse_args()
     calls, repeats = (100_000 if arguments.full else 10_000), 9
+    goals = {"overhead_outside": 50.0, "overhead_inside": 1.0}
     for name, values in measure(calls, repeats).items():
-        figure = {
-            "name": name,
-            "ratio": statistics.median(values),
-            "goal": {"overhead_outside": 50.0, "overhead_inside": 1.0}[name],
-            "better": "lower",
-            "unit": "µs",
-            "repeats": repeats,
-            "min": min(values),
-            "median": statistics.median(values),
-        }
-        if arguments.json:
-            print(json.dumps(figure))
-        else:
-            print(f"{name}: {figure['median']:.3f} µs a query (goal: under {figure['goal']:g})")
+        show(name, values, goals[name], "µs", arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""Two ways to the same answer, timed in turn: the ratio of their times, and how it is printed."""
+"""Two ways to the same answer, timed in turn: the ratio of their times."""
 
 from __future__ import annotations
 
-import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,11 +32,3 @@ def ratios(ours: Sequence[Call], theirs: Sequence[Call], repeats: int) -> list[f
                 below += seconds(their)
         found.append(above / below)
     return found[1:]
-
-
-def show(name: str, values: Sequence[float], goal: float, as_json: bool) -> None:
-    """One line: the median ratio and its goal."""
-    median = statistics.median(values)
-    figure = {"name": name, "ratio": median, "goal": goal, "better": "lower", "unit": "x"}
-    figure |= {"repeats": len(values), "min": min(values), "median": median}
-    print(json.dumps(figure) if as_json else f"{name}: {median:.3f} x (goal: at most {goal:g})")
