@@ -73,11 +73,11 @@ def _words(value: str | Sequence[str]) -> tuple[str, ...]:
 
 def collect(board: Board, runs: Store) -> int:
     """Copy the board's records out of `runs`, each in place of an older one of the same trial; how many."""
-    wanted = _labels(board)
+    rankers, tasks = _labels(board), _task_labels(board)
     mine = {_trial(r): r for r in board.records.all()}
     copied = 0
     for record in runs.all():  # oldest first: the newest of a trial stays
-        if not _belongs(record, board, wanted) or _same(mine.get(_trial(record)), record):
+        if not _belongs(record, board, rankers, tasks) or _same(mine.get(_trial(record)), record):
             continue
         old = mine.get(_trial(record))
         if old is not None:
@@ -108,9 +108,16 @@ def _labels(board: Board) -> set[str]:
     return baselines | {choose(spec.parse(word)).label for word in board.rankers}
 
 
-def _belongs(record: Record, board: Board, labels: set[str]) -> bool:
+def _task_labels(board: Board) -> set[str]:
+    """The labels of the board's tasks: their words with defaults left out."""
+    asked = [spec.parse(words) for words in board.tasks]
+    options = (spec.validated(plugins.task_class(a.name)[1].Options, a, "task") for a in asked)
+    return {spec.label(a, o) for a, o in zip(asked, options, strict=True)}
+
+
+def _belongs(record: Record, board: Board, labels: set[str], tasks: set[str]) -> bool:
     return (
-        record.task_label in board.tasks
+        record.task_label in tasks
         and record.candidates == board.candidates
         and record.limit is None
         and record.label in labels

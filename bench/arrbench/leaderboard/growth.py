@@ -32,7 +32,10 @@ class Growth:
 
 
 def growth(tables: Sequence[Table]) -> Growth | None:
-    """The figures of rankers at each size; None unless the tables' collections have several sizes."""
+    """The figures of rankers at each size; None unless the tables' collections have several sizes.
+
+    Rankers that never read the query are left out: they have no engine to grow.
+    """
     if len({table.about["n_documents"] for table in tables}) < 2:
         return None
     columns = (tables[0].headline, *COSTS_OF_SIZE)
@@ -40,7 +43,7 @@ def growth(tables: Sequence[Table]) -> Growth | None:
         Point(row.name, table.about["n_documents"], tuple(cell(column, row.records) for column in columns))
         for table in tables
         for row in table.rows
-        if row.records
+        if row.records and not row.query_independent
     ]
     return Growth(columns, tuple(sorted(points, key=lambda p: (p.name, p.documents))))
 
@@ -55,22 +58,21 @@ def growth_markdown(found: Growth) -> str:
 
 
 def draw(found: Growth, file: Path) -> None:
-    """A panel a cost, documents across, both axes logarithmic; figures of 0 or none are left out."""
+    """A panel a cost, documents across, both axes logarithmic; a figure of 0 or none has no point."""
     from matplotlib.figure import Figure
 
     names = sorted({p.name for p in found.points})
-    panels = [(i, c) for i, c in enumerate(found.columns) if c in COSTS_OF_SIZE and c.drawn]
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
-    grid = figure.subplots(2, -(-len(panels) // 2), squeeze=False).flat
-    for (at, column), axes in zip(panels, grid, strict=False):
+    panels = [(i, c) for i, c in enumerate(found.columns) if c.drawn]
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    grid = figure.subplots(2, -(-len(panels) // 2), squeeze=False, sharex=True).flat
+    for (at, column), axes in zip(panels, grid, strict=True):
         for n, name in enumerate(names):
-            pairs = [(p.documents, p.cells[at].value) for p in found.points if p.name == name]
-            known = [(documents, value) for documents, value in pairs if value]
-            axes.plot(
-                *zip(*known, strict=True), marker=MARKERS[n % len(MARKERS)], label=name
-            ) if known else None
+            points = [(p.documents, p.cells[at].value) for p in found.points if p.name == name]
+            known = [(documents, value) for documents, value in points if value]
+            style = {"color": f"C{n}", "marker": MARKERS[n % len(MARKERS)], "label": name}
+            axes.plot([documents for documents, _ in known], [value for _, value in known], **style)
         axes.set(xscale="log", yscale="log", xlabel="documents", title=column.title)
         axes.grid(visible=True, which="both", alpha=0.25)
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=110, metadata={"Software": None})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 BOARD = """
-task = "toy"
+task = "toy:setting=retrieve"
 rankers = ["counter", "counter:wrong=raise"]
 seeds = [1, 2]
 

@@ -33,6 +33,7 @@ def records(record: Make) -> list[dict[str, Any]]:
         sized(record, "exact", 10_000, 5.0),
         sized(record, "close", 10_000, 0.7, facts={"recall_against_flat@100": 0.954}),
         sized(record, "close", 1000, 0.6, facts={"recall_against_flat@100": 0.99}),
+        sized(record, "chance", 1000, 0.1, query_independent=True),
         sized(record, "gone", 10_000, 1.0, status="failed", error="TrialError: no"),
     ]
 
