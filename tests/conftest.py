@@ -1,8 +1,12 @@
 """Data that the tests share, fetched once a machine and built once a session."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# two processes of two spinning threads each would fight over two cores; set before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from arrbench.planning import cache_folder
 from arrbench.task import DataSource

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arrbench_rankers.arr.decoding import FLOATS
+from arrbench_rankers.arr.exact import FLOATS
 from arrbench_rankers.arr.packing import Row, additive, collate
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 

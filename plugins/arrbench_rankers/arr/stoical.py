@@ -16,17 +16,17 @@ loss is one pass over its tree.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arrbench_rankers.arr.options import Item
 from arrbench_rankers.arr.trie import PrefixTree
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Item = Literal["fractional", "stepwise", "top1"]
 Floats = NDArray[np.float64]
 
 

@@ -13,20 +13,13 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from arrbench.ranker import Context
-from arrbench_rankers.arr.packing import Row, Tensors, collate, edge_log_probs
-from arrbench_rankers.arr.stoical import Floats, stoical_loss
+from arrbench_rankers.arr.examples import Example
+from arrbench_rankers.arr.packing import Tensors, collate, edge_log_probs
+from arrbench_rankers.arr.stoical import stoical_loss
 
 MAX_GRAD_NORM = 1.0
 REPORT_STEPS = 10
 DEV_MEASURES = 2  # how often dev is measured in a training, its end included
-
-
-@dataclass(frozen=True)
-class Example:
-    """A training query: its prompt with the tree of its listed docIDs, and the loss's edge targets."""
-
-    row: Row
-    targets: Floats
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrbench_rankers.arr.beam import Search, TreeOnDevice, beam_search
-from arrbench_rankers.arr.decoding import exact_scores, parts
+from arrbench_rankers.arr.exact import exact_scores, parts
 from arrbench_rankers.arr.packing import FULL_ATTENTION
 from arrbench_rankers.arr.trie import PrefixTree
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arrbench_rankers.arr import decoding
-from arrbench_rankers.arr.decoding import exact_scores, parts
+from arrbench_rankers.arr import exact
+from arrbench_rankers.arr.exact import exact_scores, parts
 
 END = 2
 docid_lists = st.lists(
@@ -58,7 +58,7 @@ def test_each_query_may_have_documents_of_its_own(model):
 def test_a_small_memory_budget_cuts_the_work_and_changes_no_score(model, docids, prompts, floats):
     whole = exact_scores(model, prompts, [parts(docids, 40)] * len(prompts), mean=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "FLOATS", floats)
+        patch.setattr(exact, "FLOATS", floats)
         cut = parts(docids, 40)
         assert sorted(np.concatenate([part.documents for part in cut])) == list(range(len(docids)))
         most = max(1, floats // 40)
