@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arrbench_rankers.arr.docid import DocId
 from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
+from arrbench_rankers.arr.ragged import DocId
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
