@@ -1,0 +1,66 @@
+"""Targets at prefixes that no listed docID passes, for the gap between teacher forcing and decoding.
+
+Teacher forcing shows a model the prefixes of listed docIDs alone. Decoding meets others from the second
+token on, where nothing was ever taught. So m further documents a query are drawn from the corpus,
+uniformly, each an item of weight OFF_LIST / m. At a prefix u of theirs which no listed docID passes, the
+target is the marginal of the corpus's own prefix tree, that is of a document drawn uniformly below u:
+
+    y(u)(v) = N(v) / Σ_(v' child of u) N(v'),  N(v) = the documents at or below v
+    W(u→v) = OFF_LIST / m · (drawn docIDs through u) · y(u)(v)
+
+over all children v of u in the corpus's tree, and the loss is - Σ W(u→v) log p(token(v) | q̄, prefix(u)) as
+for listed docIDs (see stoical), whose own targets stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from arrbench_rankers.arr.packing import Edges, levels
+from arrbench_rankers.arr.stoical import Floats
+from arrbench_rankers.arr.trie import Ints, PrefixTree
+
+OFF_LIST = 0.1  # weight of a query's drawn documents together, where the first listed document has 1
+
+
+def documents_below(tree: PrefixTree) -> Ints:
+    """N(v): how many documents end at or below each node [nodes]."""
+    counts = (tree.document >= 0).astype(np.int64)
+    for level in reversed(levels(tree)):
+        np.add.at(counts, tree.parent[level], counts[level])
+    return counts
+
+
+def draw(documents: int, listed: Collection[int], wanted: int, seed: tuple[int, ...]) -> list[int]:
+    """`wanted` positions below `documents` that aren't listed, drawn uniformly without repetition.
+
+    Fewer where there are no more; the same ones for the same seed.
+    """
+    among = np.random.default_rng(seed).choice(documents, min(documents, wanted + len(listed)), replace=False)
+    return [position for position in among.tolist() if position not in set(listed)][:wanted]
+
+
+def off_list_edges(
+    tree: PrefixTree, listed: int, corpus: PrefixTree, drawn: Ints, below: Ints
+) -> tuple[Edges, Floats]:
+    """The edges of drawn documents' own prefixes, and their W [edges].
+
+    `tree` is that of a query's `listed` ranked docIDs and after them those of the documents at `drawn`
+    in the corpus, whose tree is `corpus`; `below` are its documents_below. Parents are nodes of `tree`.
+    """
+    inner = np.diff(tree.first_child) > 0
+    inner[tree.paths[:listed]] = False
+    inner[0] = False
+    paths, same = tree.paths[listed:], corpus.paths[drawn][:, : tree.paths.shape[1]]
+    mine = inner[paths]
+    through = np.bincount(paths[mine], minlength=len(tree)) * (OFF_LIST / max(1, len(drawn)))
+    parents, first = np.unique(paths[mine], return_index=True)
+    there = same[mine][first]
+    starts, counts = corpus.first_child[there], np.diff(corpus.first_child)[there]
+    parent = np.repeat(parents, counts)
+    group = np.repeat(np.arange(len(parents)), counts)
+    child = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
+    total = np.bincount(group, below[child], len(parents))
+    return Edges(parent, corpus.token[child]), through[parent] * below[child] / total[group]
