@@ -23,8 +23,8 @@ from arrbench_rankers.arr.trie import Ints, PrefixTree
 class Example:
     """A training query: its row, whose edges are those that its loss needs, and the loss's targets there.
 
-    `targets` [edges] are W in float32; `paths` [listed, longest docID] are the listed docIDs' edges, counted from 1,
-    padded with 0: of the first alone where no loss asks for the others'.
+    `targets` [edges] are W in float32; `paths` [listed, longest docID] are the listed docIDs' edges,
+    counted from 1, padded with 0: of the first alone where no loss asks for the others'.
     """
 
     row: Row

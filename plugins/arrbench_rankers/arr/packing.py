@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heapreplace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from arrbench_rankers.arr.trie import Ints, PrefixTree
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-LINE = 128  # widest line of several rows: attention pays the square of the width, padding its own tokens
+LINE = 96  # tokens a line: attention pays for the square of its width, and fewer lines leave less padding
 
 # Families whose modelling code was seen to honour a 4-D additive mask and explicit positions.
 FULL_ATTENTION = frozenset(
@@ -152,8 +153,8 @@ def _depth_first(tree: PrefixTree, asked: NDArray[np.bool_]) -> tuple[Ints, Ints
 def collate(rows: Sequence[Row], pad: int, width: int = LINE) -> Tensors:
     """The model's inputs for a batch of rows, and where its predictions hold their edges.
 
-    Rows that fit share a line of at most `width` tokens (first fit, the longest first); a longer row
-    has a line of its own, and with width 0 row i is line i. W is the widest line.
+    Rows share as many lines as make them `width` tokens wide on average, or as wide as the longest row
+    where that is more; with width 0 row i is line i. W is the widest line.
 
     - `input_ids`, `position_ids`, `stops` [lines, W]; padding comes last and is seen by itself alone;
     - `read` [prefixes]: places in the flattened [lines * W] whose next token is to be predicted, row
@@ -165,7 +166,7 @@ def collate(rows: Sequence[Row], pad: int, width: int = LINE) -> Tensors:
     """
     blocks = [row.block for row in rows]
     lengths = np.array([len(block.ids) for block in blocks])
-    line, start = _first_fit(lengths, width)
+    line, start = _balanced(lengths, width)
     lines, widest = int(line.max()) + 1, int((start + lengths).max())
     offset = line * widest + start
     at = np.concatenate([place + np.arange(n) for place, n in zip(offset, lengths, strict=True)])
@@ -188,19 +189,19 @@ def collate(rows: Sequence[Row], pad: int, width: int = LINE) -> Tensors:
     return {name: torch.from_numpy(np.asarray(array, np.int64)) for name, array in arrays.items()}
 
 
-def _first_fit(lengths: Ints, width: int) -> tuple[Ints, Ints]:
-    """The line and the place in it of each row, the longest rows placed first."""
-    line, start = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
+def _balanced(lengths: Ints, width: int) -> tuple[Ints, Ints]:
+    """The line of each row and its place there [rows]: the longest first, each where most room is left.
+
+    (LPT, Graham 1969. Lines as even as they get leave less padding than lines filled one by one.)
+    """
+    line, start = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
     if width == 0:
-        return np.arange(len(lengths)), start
-    filled: list[int] = []
+        return line, start
+    lines = -(-int(lengths.sum()) // max(width, int(lengths.max())))
+    filled = [(0, number) for number in range(lines)]
     for row in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[row])
-        fits = next((i for i, used in enumerate(filled) if used + length <= width), len(filled))
-        if fits == len(filled):
-            filled.append(0)
-        line[row], start[row] = fits, filled[fits]
-        filled[fits] += length
+        start[row], line[row] = filled[0]
+        heapreplace(filled, (filled[0][0] + int(lengths[row]), filled[0][1]))
     return line, start
 
 

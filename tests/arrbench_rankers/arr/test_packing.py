@@ -158,15 +158,14 @@ def test_nodes_below_which_nothing_is_asked_for_are_not_read():
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(1, 60))
-def test_no_line_is_wider_than_asked_but_for_a_row_alone(lengths, width):
+def test_lines_are_as_few_as_asked_and_even(lengths, width):
     rows = [Row([5] * length, PrefixTree.build([])) for length in lengths]
     batch = collate(rows, pad=0, width=width)
     lines, widest = batch["input_ids"].shape
-    assert widest <= max(width, max(lengths))
-    assert (batch["input_ids"] == 5).sum() == sum(lengths)
-    assert lines <= len(lengths)
-    if 2 * max(lengths) <= width:  # first fit leaves at most one line half empty
-        assert lines <= 1 + 2 * sum(lengths) / width
+    filled = (batch["input_ids"] == 5).sum(1)
+    assert filled.sum() == sum(lengths)
+    assert lines == -(-sum(lengths) // max(width, max(lengths)))
+    assert widest == filled.max() <= sum(lengths) / lines + max(lengths)
 
 
 def test_the_mask_is_additive():
