@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from arrbench.errors import UsageError
 from arrbench.ranker import Query
 from arrbench.task import Split
+from arrbench_rankers.arr.continuations import documents_below
 from arrbench_rankers.arr.index import DocIdIndex
-from arrbench_rankers.arr.off_list import documents_below, draw, off_list_edges
+from arrbench_rankers.arr.off_list import draw, off_list_edges
 from arrbench_rankers.arr.options import ArrOptions
 from arrbench_rankers.arr.packing import Edges, Row
 from arrbench_rankers.arr.stoical import Floats, edge_targets, item_weights
@@ -68,7 +69,7 @@ def examples(
         tree = PrefixTree.build(index.subset([*ranked, *(index.ids[position] for position in drawn)]))
         edges, weights, paths = _listed_edges(tree, len(ranked), options)
         if drawn:
-            more, their = off_list_edges(tree, len(ranked), index.tree, np.array(drawn), below)
+            more, their = off_list_edges(tree, len(ranked), index.tree, np.array([*known, *drawn]), below)
             edges = Edges(np.append(edges.parent, more.parent), np.append(edges.token, more.token))
             weights = np.append(weights, their)
         with np.errstate(over="ignore"):  # what overflows is named below

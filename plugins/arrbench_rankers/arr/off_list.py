@@ -18,19 +18,12 @@ from collections.abc import Collection
 
 import numpy as np
 
-from arrbench_rankers.arr.packing import Edges, levels
+from arrbench_rankers.arr.continuations import continuations, in_corpus
+from arrbench_rankers.arr.packing import Edges
 from arrbench_rankers.arr.stoical import Floats
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 OFF_LIST = 0.1  # weight of a query's drawn documents together, where the first listed document has 1
-
-
-def documents_below(tree: PrefixTree) -> Ints:
-    """N(v): how many documents end at or below each node [nodes]."""
-    counts = (tree.document >= 0).astype(np.int64)
-    for level in reversed(levels(tree)):
-        np.add.at(counts, tree.parent[level], counts[level])
-    return counts
 
 
 def draw(documents: int, listed: Collection[int], wanted: int, seed: tuple[int, ...]) -> list[int]:
@@ -43,24 +36,21 @@ def draw(documents: int, listed: Collection[int], wanted: int, seed: tuple[int, 
 
 
 def off_list_edges(
-    tree: PrefixTree, listed: int, corpus: PrefixTree, drawn: Ints, below: Ints
+    tree: PrefixTree, listed: int, corpus: PrefixTree, documents: Ints, below: Ints
 ) -> tuple[Edges, Floats]:
     """The edges of drawn documents' own prefixes, and their W [edges].
 
-    `tree` is that of a query's `listed` ranked docIDs and after them those of the documents at `drawn`
-    in the corpus, whose tree is `corpus`; `below` are its documents_below. Parents are nodes of `tree`.
+    `tree` is that of a query's `listed` ranked docIDs and after them those drawn; `documents` are the
+    positions of them all in the corpus, whose tree is `corpus` and `below` its documents_below.
+    Parents are nodes of `tree`.
     """
-    inner = np.diff(tree.first_child) > 0
-    inner[tree.paths[:listed]] = False
-    inner[0] = False
-    paths, same = tree.paths[listed:], corpus.paths[drawn][:, : tree.paths.shape[1]]
-    mine = inner[paths]
-    through = np.bincount(paths[mine], minlength=len(tree)) * (OFF_LIST / max(1, len(drawn)))
-    parents, first = np.unique(paths[mine], return_index=True)
-    there = same[mine][first]
-    starts, counts = corpus.first_child[there], np.diff(corpus.first_child)[there]
-    parent = np.repeat(parents, counts)
-    group = np.repeat(np.arange(len(parents)), counts)
-    child = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
-    total = np.bincount(group, below[child], len(parents))
-    return Edges(parent, corpus.token[child]), through[parent] * below[child] / total[group]
+    own = np.diff(tree.first_child) > 0
+    own[tree.paths[:listed]] = False
+    own[0] = False
+    through = np.bincount(tree.paths[listed:].ravel(), minlength=len(tree))
+    nodes = np.flatnonzero(own)
+    allowed = continuations(nodes, in_corpus(tree, corpus, documents), corpus)
+    mass = below[allowed.child]
+    total = np.bincount(allowed.prefix, mass, len(nodes))
+    weights = OFF_LIST / max(1, len(documents) - listed) * through[nodes][allowed.prefix]
+    return allowed.edges, weights * mass / total[allowed.prefix]

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arrbench_rankers.arr.off_list import OFF_LIST, documents_below, draw, off_list_edges
+from arrbench_rankers.arr.continuations import documents_below
+from arrbench_rankers.arr.off_list import OFF_LIST, draw, off_list_edges
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.trie import PrefixTree
 
@@ -26,7 +27,8 @@ def taught(docids, listed, drawn):
     """W by (prefix, token), as off_list_edges gives them."""
     corpus = PrefixTree.build(docids)
     tree = PrefixTree.build([docids[i] for i in [*listed, *drawn]])
-    edges, weights = off_list_edges(tree, len(listed), corpus, np.array(drawn), documents_below(corpus))
+    documents = np.array([*listed, *drawn])
+    edges, weights = off_list_edges(tree, len(listed), corpus, documents, documents_below(corpus))
     found = {}
     for parent, token, weight in zip(edges.parent, edges.token, weights, strict=True):
         assert (prefix(tree, parent), int(token)) not in found
@@ -96,5 +98,5 @@ def test_draws_are_seeded_unlisted_and_each_once():
 def test_its_rows_read_no_node_but_the_prefixes_taught():
     docids = [(0, END), (1, 2, END), (1, 2, 3, END)]
     tree, corpus = PrefixTree.build(docids[:2]), PrefixTree.build(docids)
-    edges, _ = off_list_edges(tree, 1, corpus, np.array([1]), documents_below(corpus))
+    edges, _ = off_list_edges(tree, 1, corpus, np.array([0, 1]), documents_below(corpus))
     assert Row([7], tree, edges).block.ids.tolist() == [7, 1, 2]
