@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from arrbench_rankers.arr.exact import FLOATS
-from arrbench_rankers.arr.packing import Row, additive, collate
+from arrbench_rankers.arr.packing import Row, Tensors, additive, collate, predicting, visible
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 Allowed = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -92,11 +92,16 @@ class PrefixReader:
         self.model = model
         self.cache = DynamicCache(config=model.config)
         nothing = PrefixTree.build([])
-        inputs = collate([Row(prompt, nothing) for prompt in prompts], model.config.pad_token_id or 0)
-        ids, self.mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
+        rows = [Row(prompt, nothing) for prompt in prompts]
+        inputs: Tensors = collate(rows, model.config.pad_token_id or 0, width=0)
+        inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         self.lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
-        self.first = self._forward(ids, inputs["position_ids"].to(model.device), self.mask, keep=1)
-        self.visible = self.mask[:, 0, -1:] == 0  # [queries, 1, prompt]
+        mask = additive(visible(inputs["stops"]))
+        with predicting(model, inputs["read"]):
+            first = self._forward(inputs["input_ids"], inputs["position_ids"], mask)
+        self.first = first.transpose(0, 1)
+        places = torch.arange(mask.shape[-1], device=model.device)
+        self.visible = (places < self.lengths)[:, None]  # [queries, 1, prompt]
 
     def read(self, tokens: torch.Tensor, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Next-token log-probabilities behind new tokens [queries, beams] -> [queries, beams, vocabulary].
@@ -108,22 +113,19 @@ class PrefixReader:
         read = self.cache.get_seq_length()
         own = torch.arange(read, read + beams, device=tokens.device).expand(queries, -1)[..., None]
         slots = torch.cat([slots, own], -1)
-        visible = torch.zeros(queries, beams, read + beams, dtype=torch.bool, device=tokens.device)
-        visible[..., : self.visible.shape[-1]] = self.visible
-        visible.scatter_(2, slots, True)
+        seen = torch.zeros(queries, beams, read + beams, dtype=torch.bool, device=tokens.device)
+        seen[..., : self.visible.shape[-1]] = self.visible
+        seen.scatter_(2, slots, True)
         positions = (self.lengths + slots.shape[-1] - 1).expand(-1, beams)
-        return self._forward(tokens, positions, additive(visible[:, None]), keep=beams), slots
+        return self._forward(tokens, positions, additive(seen)), slots
 
-    def _forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, keep: int
-    ) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         logits = self.model(
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask.to(self.model.dtype),
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=keep,
         ).logits
         log_probs: torch.Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         return log_probs

@@ -63,11 +63,11 @@ def exact_scores(
     rows.sort(key=lambda row: (len(row[1].tree.inner), len(row[2].prompt)))
     while rows:
         batch = _fitting(rows, model)
-        inputs = collate([row for _, _, row in batch], model.config.pad_token_id or 0)
+        inputs = collate([row for _, _, row in batch], model.config.pad_token_id or 0, width=0)
         found = edge_log_probs(model, {name: tensor.to(model.device) for name, tensor in inputs.items()})
-        edges = torch.nn.functional.pad(found, (1, 0)).cpu().numpy()
+        edges = np.split(found.cpu().numpy(), np.cumsum(inputs["counts"])[:-1])
         for (q, part, _), edge in zip(batch, edges, strict=True):
-            sums = edge[part.tree.paths].sum(-1)
+            sums = np.append(np.float32(0), edge)[part.tree.paths].sum(-1)
             scores[q][part.documents] = sums / part.tree.lengths if mean else sums
         rows = rows[: -len(batch)]
     return scores

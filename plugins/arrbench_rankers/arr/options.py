@@ -22,6 +22,16 @@ class ArrOptions(BaseOptions):
     beta: float | None = Field(
         None, ge=0, description="exponent of the prefix-tree token targets; none: one-hot targets"
     )
+    top: float = Field(1.0, ge=0, description="factor on λ(1) alone: a margin of the first document")
+    order: float = Field(
+        0.0, ge=0, description="weight of a Plackett-Luce loss on the order of the listed documents' scores"
+    )
+    finish: float = Field(
+        0.0, ge=0, description="last epochs, trained by next-token prediction of the top document alone"
+    )
+    off_list: int = Field(
+        0, ge=0, description="docIDs drawn from the corpus a query, whose own prefixes are taught too"
+    )
     length: Literal["sum", "mean"] = Field("sum", description="score: sum or mean of token log-probabilities")
     prompt: Literal["query", "candidates"] = Field(
         "query", description="what is read before writing: the query, or also its shuffled candidates"

@@ -74,6 +74,7 @@ class Arr(Generative):
 
         from arrbench_rankers import backbones
         from arrbench_rankers.arr.examples import examples
+        from arrbench_rankers.arr.objective import Objective
         from arrbench_rankers.arr.packing import check_backbone
         from arrbench_rankers.arr.training import Schedule
         from arrbench_rankers.arr.training import train as train_model
@@ -89,8 +90,9 @@ class Arr(Generative):
         self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, in_full)
         check_backbone(self._model.config)
         self.index(train.corpus)
-        made = examples(train, self._prompts, self._index, o)
+        made = examples(train, self._prompts, self._index, o, self.context.seed)
         self.facts["train_queries_without_list"] = len(train.queries) - len(made)
+        objective = Objective(o.order, o.finish / o.epochs)
         schedule = Schedule(o.epochs, o.batch, o.accumulation, o.learning_rate, o.warmup, o.weight_decay)
 
         def dev_ndcg() -> float:
@@ -101,6 +103,7 @@ class Arr(Generative):
             made,
             self._tokenizer.pad_token_id,
             schedule,
+            objective,
             self.context,
             dev_ndcg if dev.queries else None,
         )

@@ -14,8 +14,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from arrbench.ranker import Context
 from arrbench_rankers.arr.examples import Example
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Tensors, collate, edge_log_probs
-from arrbench_rankers.arr.stoical import stoical_loss
 
 MAX_GRAD_NORM = 1.0
 REPORT_STEPS = 10
@@ -36,9 +36,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Collator:
-    """Batches examples; the loss's weights travel as `targets`.
+    """Batches examples: rows as `collate` gives them, and what Objective.loss takes.
 
-    Were they called `labels`, Trainer would count their items and, with a compute_loss of our own,
+    Were `targets` called `labels`, Trainer would count their items and, with a compute_loss of our own,
     leave out the division by the accumulation steps.
     """
 
@@ -46,19 +46,28 @@ class Collator:
 
     def __call__(self, examples: Sequence[Example]) -> Tensors:
         batch = collate([example.row for example in examples], self.pad)
-        targets = np.zeros(batch["parents"].shape, np.float32)
-        for i, example in enumerate(examples):
-            targets[i, : len(example.targets) - 1] = example.targets[1:]
-        return {**batch, "targets": torch.from_numpy(targets)}
+        targets = np.concatenate([example.targets for example in examples], dtype=np.float32)
+        listed, longest = np.max([example.paths.shape for example in examples], axis=0)
+        paths = np.zeros((len(examples), listed, longest), np.int64)
+        edges = 0
+        for padded, example in zip(paths, examples, strict=True):
+            padded[tuple(map(slice, example.paths.shape))] = example.paths + edges * (example.paths > 0)
+            edges += len(example.targets)
+        return {**batch, "targets": torch.from_numpy(targets), "paths": torch.from_numpy(paths)}
 
 
 class StoicalTrainer(Trainer):
-    """Trainer with the SToICaL loss; the mean over a step's queries is its loss."""
+    """Trainer with an objective of ours; the mean over a step's queries is its loss."""
+
+    def __init__(self, objective: Objective, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._objective: Objective = objective
 
     def compute_loss(
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        return stoical_loss(edge_log_probs(model, inputs), inputs["targets"])
+        finishing = self._objective.finishing(self.state.global_step, self.state.max_steps)
+        return self._objective.loss(edge_log_probs(model, inputs), inputs, finishing)
 
 
 class Progress(TrainerCallback):
@@ -86,6 +95,7 @@ def train(
     examples: Sequence[Example],
     pad: int,
     schedule: Schedule,
+    objective: Objective,
     context: Context,
     dev_ndcg: Callable[[], float] | None,
 ) -> None:
@@ -96,6 +106,7 @@ def train(
     """
     with tempfile.TemporaryDirectory(prefix="arr-training-") as folder:
         trainer = StoicalTrainer(
+            objective,
             model=model,
             args=_arguments(folder, schedule, context),
             train_dataset=list(examples),
