@@ -33,6 +33,11 @@ class ArrOptions(BaseOptions):
         0, ge=0, description="docIDs drawn from the corpus a query, whose own prefixes are taught too"
     )
     length: Literal["sum", "mean"] = Field("sum", description="score: sum or mean of token log-probabilities")
+    normalise: Literal["vocabulary", "tree"] = Field(
+        "vocabulary",
+        description="what a token's probability is over: the vocabulary, or what the prefix tree allows "
+        "(of the candidates, when reranking)",
+    )
     prompt: Literal["query", "candidates"] = Field(
         "query", description="what is read before writing: the query, or also its shuffled candidates"
     )

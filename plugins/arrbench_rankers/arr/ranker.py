@@ -156,6 +156,7 @@ class Arr(Generative):
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         best = self._decoder.rank(queries, self._prompts(queries), k)
+        self.facts["scoring_batch_halved"] = self._decoder.halved
         return [Ranking(ids, scores.tolist()) for ids, scores in best]
 
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:

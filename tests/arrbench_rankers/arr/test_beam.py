@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrbench_rankers.arr.beam import Search, TreeOnDevice, beam_search
-from arrbench_rankers.arr.exact import exact_scores, parts
+from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.packing import FULL_ATTENTION
 from arrbench_rankers.arr.trie import PrefixTree
 
@@ -38,7 +38,7 @@ def constrained(model, docids, width, keep, mean=False, prompts=PROMPTS):
 @settings(max_examples=15, deadline=None)
 @given(docid_lists, st.booleans())
 def test_as_wide_as_the_tree_it_is_exhaustive(model, docids, mean):
-    expected = exact_scores(model, PROMPTS, [parts(docids, 40)] * 3, mean)
+    expected = exact_scores(model, PROMPTS, [PrefixTree.build(docids)] * 3, mean)
     for (scores, documents), exact in zip(constrained(model, docids, 15, 15, mean), expected, strict=True):
         assert sorted(documents) == list(range(len(docids)))
         assert scores == pytest.approx(exact[documents], abs=1e-4)
@@ -49,7 +49,7 @@ def test_as_wide_as_the_tree_it_is_exhaustive(model, docids, mean):
 def test_every_family_reads_beams_behind_its_cache_as_it_reads_rows(small_lm, family):
     model = small_lm(family)
     docids = [(10, 11, END), (10, END), (12, 13, 14, END), (10, 11, 15, END), (16, END)]
-    expected = exact_scores(model, PROMPTS, [parts(docids, 40)] * 3, mean=False)
+    expected = exact_scores(model, PROMPTS, [PrefixTree.build(docids)] * 3, mean=False)
     for (scores, documents), exact in zip(constrained(model, docids, 5, 5), expected, strict=True):
         assert scores == pytest.approx(exact[documents], rel=1e-4, abs=1e-4)
 
@@ -101,7 +101,7 @@ def test_without_a_tree_it_is_exhaustive_over_the_vocabulary(small_lm, tokens):
         if END not in sequence[:-1] and (sequence[-1] == END or n == tokens)
     ]
     for prompt, (scores, documents) in zip(PROMPTS, found, strict=True):
-        exact = exact_scores(model, [prompt], [parts(open_or_ended, 13)], mean=False)[0]
+        exact = exact_scores(model, [prompt], [PrefixTree.build(open_or_ended)], mean=False)[0]
         best = np.argsort(-exact)[:8]
         assert scores == pytest.approx(exact[best], abs=1e-4)
         spelt = [docids.index(s) if s in docids else -1 for s in (open_or_ended[i] for i in best)]
