@@ -69,6 +69,11 @@ class Row:
     prompt: Sequence[int]
     tree: PrefixTree
 
+    @property
+    def width(self) -> int:
+        """Tokens that the model reads."""
+        return len(self.prompt) + len(self.tree.inner)
+
 
 def collate(rows: Sequence[Row], pad: int) -> Tensors:
     """The model's inputs for a batch of rows, and where its logits hold the trees' edges.
@@ -124,7 +129,7 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
     logits = model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],
-        attention_mask=batch["attention_mask"].to(model.dtype),
+        attention_mask=batch["attention_mask"].to(getattr(model, "module", model).dtype),
         use_cache=False,
         logits_to_keep=batch["keep"],
     ).logits
