@@ -107,7 +107,8 @@ class StoicalTrainer(Trainer):
             self._most = -(-min(self._most, max(map(len, batches))) // 2)
             self.batch_halved += 1
             model.zero_grad()
-            torch.accelerator.empty_cache()
+            if self.args.device.type != "cpu":
+                torch.accelerator.empty_cache()
             batches = [*passed, inputs]  # the gradients of the step's earlier batches are gone, too
         passed.append(inputs)
         return losses[-1]
