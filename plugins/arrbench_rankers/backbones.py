@@ -13,7 +13,7 @@ from arrbench.ranker import Context
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 TINY = "tiny"
 VOCABULARY = 1200  # words of the tiny model, special tokens and kept words included
@@ -47,6 +47,16 @@ def load_tokenizer(
         else:
             tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(backbone: str, tokenizer: PreTrainedTokenizerFast, context: Context) -> PreTrainedConfig:
+    """The model's config, without its weights. Raises UsageError as load_tokenizer."""
+    if backbone == TINY:
+        return _tiny_config(tokenizer)
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = _loaded(backbone, context, "config.json", AutoConfig.from_pretrained)
+    return config
 
 
 def load_causal_lm(backbone: str, tokenizer: PreTrainedTokenizerFast, context: Context) -> PreTrainedModel:

@@ -49,6 +49,17 @@ class ArrOptions(BaseOptions):
     learning_rate: float = Field(7e-4, gt=0, description="AdamW's peak learning rate")
     warmup: int = Field(50, ge=0, description="steps of linear warm-up before the linear decay")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
+    lora_rank: int | None = Field(
+        None, ge=1, description="rank of LoRA adapters on all linear layers; none: every weight is trained"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: slower, far less memory"
+    )
+    checkpoint_minutes: float = Field(
+        5.0,
+        ge=0,
+        description="minutes between checkpoints from which a killed training goes on; 0: none are kept",
+    )
     beam: int = Field(100, ge=1, description="least width of the beam search; never under what is asked for")
     exact_nodes: int = Field(
         4096,

@@ -126,6 +126,11 @@ class Row:
         read = np.sort(places[asked])
         return Block(ids, positions, stops, read, np.searchsorted(read, places[edges.parent]), edges.token)
 
+    @property
+    def width(self) -> int:
+        """Tokens that the model reads."""
+        return len(self.prompt) + len(self.tree.inner)
+
 
 def levels(tree: PrefixTree) -> list[slice]:
     """The nodes of each depth from 1 on."""
@@ -246,7 +251,7 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
         logits = model(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            attention_mask=additive(visible(batch["stops"])).to(model.dtype),
+            attention_mask=additive(visible(batch["stops"])).to(getattr(model, "module", model).dtype),
             use_cache=False,
         ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from arrbench_rankers.arr.decoding import Decoder
+    from arrbench_rankers.arr.examples import Example
     from arrbench_rankers.arr.index import DocIdIndex
+    from arrbench_rankers.arr.lora import Adapters
     from arrbench_rankers.arr.prompt import Prompter
 
 
@@ -48,6 +50,7 @@ class Arr(Generative):
         super().__init__(options, context)
         self._model: Any = None
         self._tokenizer: Any = None
+        self._adapters: Adapters | None = None
         self._index: DocIdIndex
         self._scheme = AskedScheme.of(self.options.docid).made(context.seed)
         self._prompter: Prompter
@@ -55,9 +58,16 @@ class Arr(Generative):
 
     @classmethod
     def check(cls, options: BaseOptions) -> None:
-        """The docID scheme is known, and so are its options."""
+        """The docID scheme is known, and so are its options; adapters have something to adapt."""
+        from arrbench_rankers import backbones
+
         assert isinstance(options, ArrOptions)
         AskedScheme.of(options.docid)
+        if options.lora_rank and options.backbone == backbones.TINY:
+            raise UsageError(
+                f"lora_rank={options.lora_rank} adapts a pretrained backbone; {backbones.TINY!r} is made "
+                "from scratch and must be trained whole (no lora_rank)"
+            )
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
@@ -69,45 +79,67 @@ class Arr(Generative):
         return {"docid": scheme.code, **backbones.weights(options.backbone, context)}
 
     def fit(self, train: Split, dev: Split) -> None:
-        """Train on every training query's ranked list. Raises UsageError where every list is empty."""
+        """Train on every training query's ranked list.
+
+        Raises UsageError where every list is empty, or the training would not fit into memory.
+        """
         import torch
 
         from arrbench_rankers import backbones
+        from arrbench_rankers.arr import memory
         from arrbench_rankers.arr.examples import examples
-        from arrbench_rankers.arr.objective import Objective
         from arrbench_rankers.arr.packing import check_backbone
-        from arrbench_rankers.arr.training import Schedule
-        from arrbench_rankers.arr.training import train as train_model
         from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
 
         o = self.options
-        in_full = dataclasses.replace(self.context, dtype="float32")
         texts = (q.text for q in train.queries)
         self._tokenizer = backbones.load_tokenizer(
             o.backbone, texts, self._scheme.words(train.corpus), self.context
         )
         self._scheme.extend(self._tokenizer, train.corpus)
-        self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, in_full)
+        config = backbones.load_config(o.backbone, self._tokenizer, self.context)
+        free = memory.available(torch.device(self.context.device))
+        needs = (o, self.context, config, len(self._tokenizer))
+        memory.check_fits(*needs, width=o.query_tokens, free=free)
+        held = dataclasses.replace(self.context, dtype=memory.held_dtype(o, self.context))
+        self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, held)
         check_backbone(self._model.config)
         self.index(train.corpus)
         made = examples(train, self._prompts, self._index, o, self.context.seed)
+        memory.check_fits(*needs, width=max(example.row.width for example in made), free=free)
         self.facts["train_queries_without_list"] = len(train.queries) - len(made)
-        objective = Objective(o.order, o.finish / o.epochs)
-        schedule = Schedule(o.epochs, o.batch, o.accumulation, o.learning_rate, o.warmup, o.weight_decay)
 
         def dev_ndcg() -> float:
             return ndcg_at_10(self.rank(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
 
-        train_model(
-            self._model,
-            made,
-            self._tokenizer.pad_token_id,
-            schedule,
-            objective,
-            self.context,
-            dev_ndcg if dev.queries else None,
-        )
+        self._train(made, dev_ndcg if dev.queries else None)
         self._model.to(getattr(torch, self.context.dtype))
+
+    def _train(self, made: Sequence[Example], dev_ndcg: Callable[[], float] | None) -> None:
+        from arrbench_rankers.arr import lora
+        from arrbench_rankers.arr.checkpoints import checkpoints
+        from arrbench_rankers.arr.objective import Objective
+        from arrbench_rankers.arr.training import Schedule, train
+
+        o = self.options
+        objective = Objective(o.order, o.finish / o.epochs)
+        schedule = Schedule(
+            o.epochs,
+            o.batch,
+            o.accumulation,
+            o.learning_rate,
+            o.warmup,
+            o.weight_decay,
+            o.gradient_checkpointing,
+        )
+        weights = self.weights(o, self.context)
+        model = lora.adapt(self._model, o.lora_rank) if o.lora_rank else self._model
+        kept = checkpoints(made, o, weights, self.context) if o.checkpoint_minutes else None
+        pad = self._tokenizer.pad_token_id
+        events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept)
+        if o.lora_rank:
+            self._model, self._adapters = lora.merge(model, weights)
+        self.facts |= dataclasses.asdict(events)
 
     def index(self, corpus: Corpus) -> None:
         """Write the documents' docIDs and build their prefix tree.
@@ -163,6 +195,7 @@ class Arr(Generative):
         prompts = self._prompter.write(queries, self._index.name)
         self.facts["query_texts_cut"] = len(self._prompter.cut_texts)
         self.facts["candidate_prompts_cut"] = len(self._prompter.cut_candidates)
+        self.facts["candidates_left_out"] = sum(self._prompter.cut_candidates.values())
         return prompts
 
     def generate(self, queries: Sequence[Query], k: int) -> list[list[str | None]]:
@@ -174,7 +207,10 @@ class Arr(Generative):
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        self._model.save_pretrained(folder / "model")
+        if self._adapters:
+            self._adapters.save(folder / "adapters")
+        else:
+            self._model.save_pretrained(folder / "model")
         self._tokenizer.save_pretrained(folder / "model")
         self._index.save(folder)
         self._scheme.save(folder)
@@ -182,12 +218,18 @@ class Arr(Generative):
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         from arrbench_rankers import backbones
+        from arrbench_rankers.arr import lora
         from arrbench_rankers.arr.index import DocIdIndex
 
         ranker = super().load(folder, context)
-        model = str(folder / "model")
+        model, o = str(folder / "model"), ranker.options
         ranker._tokenizer = backbones.load_tokenizer(model, [], [], context)
-        ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
+        if o.lora_rank:
+            base = backbones.load_causal_lm(o.backbone, ranker._tokenizer, context)
+            weights = cls.weights(o, context)
+            ranker._model, ranker._adapters = lora.load_merged(base, folder / "adapters", weights)
+        else:
+            ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
         ranker._scheme.load(folder)
         ranker._use(DocIdIndex.load(folder))
         return ranker
