@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 class Arr(Generative):
     """Autoregressive ranking (arXiv 2601.05588) with the SToICaL loss.
 
-    Candidates, and corpora whose prefix tree has at most `exact_nodes` nodes, are scored exactly;
-    larger corpora are searched with a beam within the tree.
+    Small prefix trees of docIDs are scored whole, larger ones searched best-first for the exact top k.
     """
 
     Options: ClassVar[type[BaseOptions]] = ArrOptions
@@ -117,15 +116,21 @@ class Arr(Generative):
         self._prompter = Prompter(
             self._tokenizer, self.options.prompt, self.options.query_tokens, room, self.context.seed
         )
-        self._decoder = Decoder(self._model, index, self._tokenizer.eos_token_id, self.options)
+        self._decoder = Decoder(
+            self._model, index, self._tokenizer.eos_token_id, self.options, self.context.seed
+        )
         self.parameters = backbones.parameter_count(self._model)
         self.index_bytes = index.nbytes
         self.facts["docid_tree_nodes"] = len(index.tree)
-        self.facts["scored_exactly"] = self._decoder.exact
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         best = self._decoder.rank(queries, self._prompts(queries), k)
+        self.facts |= self._decoder.proofs.figures()
         return [Ranking(ids, scores.tolist()) for ids, scores in best]
+
+    def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
+        """What a beam misses of the exact top k, and what the proof of that cost (see Decoder.audit)."""
+        return self._decoder.audit(queries, self._prompts(queries), k)
 
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
         prompts = self._prompter.write(queries, self._index.docid)
