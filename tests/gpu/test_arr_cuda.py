@@ -1,5 +1,6 @@
 """`arr` on CUDA: it trains, and a model scores there what it scores on the CPU."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,13 @@ import torch
 
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
+from arrbench_rankers.arr.best_first import best_first
+from arrbench_rankers.arr.frontier import opened, step
 from arrbench_rankers.arr.ranker import ArrStoical
+from arrbench_rankers.arr.reader import NodeReader
+from arrbench_rankers.arr.search_order import ByScore
+from arrbench_rankers.arr.tree_tensors import TreeTensors
+from arrbench_rankers.arr.trie import PrefixTree
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -41,17 +48,39 @@ def test_cuda_scores_are_the_cpu_s(trained, split, tmp_path):
             assert there.scores == pytest.approx([scores[d] for d in there.ids], abs=1e-2)
 
 
-def test_beam_search_and_generation_run_there(trained, split):
+def test_generation_runs_there(trained, split):
     assert [len(ids) for ids in trained.generate(split.queries, 10)] == [10] * len(split.queries)
-    exact = trained.rank(split.queries, 10)
-    trained._decoder.exact = False
-    try:
-        searched = trained.rank(split.queries, 10)
-    finally:
-        trained._decoder.exact = True
-    for one, other in zip(searched, exact, strict=True):
-        assert sorted(one.ids) == sorted(other.ids)
-        assert np.sort(one.scores) == pytest.approx(np.sort(other.scores), abs=1e-2)
+
+
+@pytest.mark.parametrize("decode", ["best-first", "beam", "sample"])
+@pytest.mark.parametrize("length", ["sum", "mean"])
+def test_searches_find_there_what_they_find_on_the_cpu(trained, split, tmp_path, decode, length):
+    trained.save(tmp_path)
+    options = json.loads((tmp_path / "options.json").read_text())
+    changed = options | {"decode": decode, "length": length, "block": 2, "beam": 4}
+    (tmp_path / "options.json").write_text(json.dumps(changed))
+    there = ArrStoical.load(tmp_path, Context(device="cuda:0"))
+    here = ArrStoical.load(tmp_path, Context(device="cpu"))
+    for one, other in zip(there.rank(split.queries, 4), here.rank(split.queries, 4), strict=True):
+        assert set(one.ids) == set(other.ids)
+        assert sorted(one.scores) == pytest.approx(sorted(other.scores), abs=1e-2)
+    assert there.facts["search_exact"] == here.facts["search_exact"]
+
+
+def test_a_step_of_a_search_never_waits_for_the_device(trained):
+    docids = [(10 + a, 10 + b, 2) for a in range(6) for b in range(6)]
+    model = trained._model
+    tree = TreeTensors(PrefixTree.build(docids), model.config.vocab_size, model.device, True, False)
+    limits, order = best_first(5, 4, 100), ByScore()
+    with torch.inference_mode():
+        reader = NodeReader(model, [[1, 3], [1, 7, 3]], tree.depth)
+        frontier = opened(reader, tree, order, limits, tree.most_children(1))
+        step(reader, tree, order, frontier, limits, tree.most_children(4))  # loads what is loaded once
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(reader, tree, order, frontier, limits, tree.most_children(4))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

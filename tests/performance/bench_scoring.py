@@ -26,8 +26,10 @@ from interleaved import Call, ratios
 
 from arrbench.ranker import Context, Corpus, Document
 from arrbench_rankers import backbones
-from arrbench_rankers.arr.docid import DocId, NameDocIds
+from arrbench_rankers.arr.docids.name import Name
+from arrbench_rankers.arr.docids.unique import write
 from arrbench_rankers.arr.exact import exact_scores
+from arrbench_rankers.arr.ragged import DocId
 from arrbench_rankers.arr.trie import PrefixTree
 
 GOALS = {"forward": 10.0, "expanded": 1.4}
@@ -115,10 +117,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     names = made_up_names(2000)
-    corpus, scheme, context = Corpus(Document(n, n, n) for n in names), NameDocIds(), Context()
+    corpus, scheme, context = Corpus(Document(n, n, n) for n in names), Name(Name.Options(), 0), Context()
     tokenizer = backbones.load_tokenizer(arguments.backbone, [], scheme.words(corpus), context)
     model: Any = backbones.load_causal_lm(arguments.backbone, tokenizer, context)
-    docids = scheme.write(tokenizer, corpus)
+    docids = list(
+        write(scheme, tokenizer, corpus, lambda texts: np.zeros((len(texts), 1), np.float32)).docids
+    )
     rng = np.random.default_rng(1)
     repeats = arguments.repeats or (15 if arguments.full else 5)
 

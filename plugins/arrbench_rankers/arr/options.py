@@ -9,6 +9,7 @@ from pydantic import Field
 from arrbench.options import BaseOptions
 
 Item = Literal["fractional", "stepwise", "top1"]
+Decode = Literal["exact", "best-first", "beam", "greedy", "sample"]
 
 
 class ArrOptions(BaseOptions):
@@ -60,11 +61,26 @@ class ArrOptions(BaseOptions):
         ge=0,
         description="minutes between checkpoints from which a killed training goes on; 0: none are kept",
     )
-    beam: int = Field(100, ge=1, description="least width of the beam search; never under what is asked for")
-    exact_nodes: int = Field(
-        4096,
+    decode: Decode | None = Field(
+        None,
+        description="exact: read every docID; best-first: exact top k; beam, greedy, sample (k drawn without "
+        "replacement, normalise=tree); none: exact up to dense_nodes, then best-first",
+    )
+    dense_nodes: int = Field(
+        512,
         ge=0,
-        description="largest prefix tree (nodes) of a corpus that is scored exactly, without a beam",
+        description="without decode: most inner nodes of a prefix tree that is read whole, not searched",
+    )
+    budget: int = Field(
+        2000,
+        ge=1,
+        description="nodes that a best-first search reads for a query before it gives up its proof",
+    )
+    block: int | None = Field(
+        None, ge=1, description="nodes a best-first search reads in one pass; none: as timed passes suggest"
+    )
+    beam: int = Field(
+        20, ge=1, description="width of decode=beam, whatever k: fewer than k documents may be found"
     )
 
 

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 class Arr(Generative):
     """Autoregressive ranking (arXiv 2601.05588) with the SToICaL loss.
 
-    Candidates, and corpora whose prefix tree has at most `exact_nodes` nodes, are scored exactly;
-    larger corpora are searched with a beam within the tree.
+    Small prefix trees of docIDs are scored whole, larger ones searched best-first for the exact top k.
     """
 
     Options: ClassVar[type[BaseOptions]] = ArrOptions
@@ -96,6 +95,7 @@ class Arr(Generative):
         self._tokenizer = backbones.load_tokenizer(
             o.backbone, texts, self._scheme.words(train.corpus), self.context
         )
+        known = len(self._tokenizer)
         self._scheme.extend(self._tokenizer, train.corpus)
         config = backbones.load_config(o.backbone, self._tokenizer, self.context)
         free = memory.available(torch.device(self.context.device))
@@ -112,10 +112,12 @@ class Arr(Generative):
         def dev_ndcg() -> float:
             return ndcg_at_10(self.rank(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
 
-        self._train(made, dev_ndcg if dev.queries else None)
+        self._train(made, range(known, len(self._tokenizer)), dev_ndcg if dev.queries else None)
         self._model.to(getattr(torch, self.context.dtype))
 
-    def _train(self, made: Sequence[Example], dev_ndcg: Callable[[], float] | None) -> None:
+    def _train(
+        self, made: Sequence[Example], new_tokens: Sequence[int], dev_ndcg: Callable[[], float] | None
+    ) -> None:
         from arrbench_rankers.arr import lora
         from arrbench_rankers.arr.checkpoints import checkpoints
         from arrbench_rankers.arr.objective import Objective
@@ -133,7 +135,7 @@ class Arr(Generative):
             o.gradient_checkpointing,
         )
         weights = self.weights(o, self.context)
-        model = lora.adapt(self._model, o.lora_rank) if o.lora_rank else self._model
+        model = lora.adapt(self._model, o.lora_rank, new_tokens) if o.lora_rank else self._model
         kept = checkpoints(made, o, weights, self.context) if o.checkpoint_minutes else None
         pad = self._tokenizer.pad_token_id
         events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept)
@@ -179,17 +181,23 @@ class Arr(Generative):
         self._prompter = Prompter(
             self._tokenizer, self.options.prompt, self.options.query_tokens, room, self.context.seed
         )
-        self._decoder = Decoder(self._model, index, self._tokenizer.eos_token_id, self.options)
+        self._decoder = Decoder(
+            self._model, index, self._tokenizer.eos_token_id, self.options, self.context.seed
+        )
         self.parameters = backbones.parameter_count(self._model)
         self.index_bytes = index.nbytes
         self.facts["docids_numbered"] = index.numbered
         self.facts["docid_tree_nodes"] = len(index.tree)
-        self.facts["scored_exactly"] = self._decoder.exact
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         best = self._decoder.rank(queries, self._prompts(queries), k)
         self.facts["scoring_batch_halved"] = self._decoder.halved
+        self.facts |= self._decoder.proofs.figures()
         return [Ranking(ids, scores.tolist()) for ids, scores in best]
+
+    def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
+        """What a beam misses of the exact top k, and what the proof of that cost (see Decoder.audit)."""
+        return self._decoder.audit(queries, self._prompts(queries), k)
 
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
         prompts = self._prompter.write(queries, self._index.name)

@@ -72,17 +72,67 @@ def test_a_batch_ranks_as_one_query_at_a_time_does(trained, split):
         assert alone.scores == pytest.approx(together.scores, abs=1e-4)
 
 
-def test_a_corpus_too_large_for_exact_scores_is_searched(trained, split, tmp_path):
-    trained.save(tmp_path)
-    options = json.loads((tmp_path / "options.json").read_text())
-    (tmp_path / "options.json").write_text(json.dumps(options | {"exact_nodes": 0, "beam": 4}))
-    searched = ArrStoical.load(tmp_path, Context())
-    assert searched.facts["scored_exactly"] is False
-    for k in (3, 100):
-        found, exact = searched.rank(split.queries, k), trained.rank(split.queries, k)
-        for one, other in zip(found, exact, strict=True):
+@pytest.fixture(scope="module")
+def reloaded(trained, tmp_path_factory):
+    """Makes the trained ranker anew with other options."""
+    folder = tmp_path_factory.mktemp("trained")
+    trained.save(folder)
+    saved = json.loads((folder / "options.json").read_text())
+
+    def make(**options):
+        (folder / "options.json").write_text(json.dumps(saved | options))
+        return ArrStoical.load(folder, Context())
+
+    return make
+
+
+def test_a_tree_too_large_to_be_read_whole_is_searched_with_the_same_result(trained, split, reloaded):
+    searching = reloaded(dense_nodes=0, block=4)
+    some = [replace(query, candidates=("fish", "dog", "cat", "canine")) for query in split.queries]
+    for asked, k in ((split.queries, 3), (split.queries, 100), (some, 2)):  # 100: everything, read whole
+        for one, other in zip(searching.rank(asked, k), trained.rank(asked, k), strict=True):
             assert one.ids == other.ids
             assert one.scores == pytest.approx(other.scores, abs=1e-4)
+    assert searching.facts["searched_queries"] == 2 * len(split.queries)
+    assert searching.facts["search_exact"] == 1
+    assert searching.facts["search_block"] == 4
+    assert "search_exact" not in trained.facts
+
+
+def test_all_candidates_asked_for_are_read_whole(split, reloaded):
+    searching = reloaded(dense_nodes=0)
+    searching.rank([replace(split.queries[0], candidates=("fish", "dog"))], 2)
+    assert "searched_queries" not in searching.facts
+
+
+@pytest.mark.parametrize(
+    ("decode", "found"), [("exact", 4), ("best-first", 4), ("beam", 4), ("greedy", 1), ("sample", 4)]
+)
+def test_each_way_to_decode_gives_documents_with_their_scores(trained, split, reloaded, decode, found):
+    normalise = "tree" if decode == "sample" else "vocabulary"
+    ranker = reloaded(decode=decode, beam=11, block=2)
+    other = reloaded(decode="best-first", block=3, normalise=normalise)
+    for one, whole in zip(ranker.rank(split.queries, 4), other.rank(split.queries, 100), strict=True):
+        scores = dict(zip(whole.ids, whole.scores, strict=True))
+        assert found <= len(set(one.ids)) == len(one.ids) <= 4
+        assert one.scores == pytest.approx([scores[d] for d in one.ids], abs=1e-4)
+        if decode in ("exact", "best-first", "beam"):
+            assert one.ids == whole.ids[:4]
+
+
+def test_a_sample_depends_on_the_seed_and_the_query_alone(split, reloaded):
+    ranker = reloaded(decode="sample")
+    one, other = ranker.rank(split.queries, 3), ranker.rank(split.queries[::-1], 3)[::-1]
+    assert [ranking.ids for ranking in one] == [ranking.ids for ranking in other]
+
+
+def test_an_audit_holds_a_beam_against_the_exact_top_k(split, reloaded):
+    wide, narrow = reloaded(beam=11).audit(split.queries, 5), reloaded(beam=1).audit(split.queries, 5)
+    assert wide["audit_exact"] == 1
+    assert wide["audited_queries"] == len(split.queries)
+    assert wide["beam_finds"] == wide["beam_finds_all"] == 1
+    assert narrow["beam_finds"] < 1
+    assert narrow["beam_finds_all"] < 1
 
 
 def test_generations_are_documents_or_violations(trained, split, animals):

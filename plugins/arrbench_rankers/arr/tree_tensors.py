@@ -1,0 +1,137 @@
+"""A prefix tree where the model is: steps from blocks of nodes to their children, without a host's help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arrbench_rankers.arr.trie import PrefixTree
+
+
+@dataclass(frozen=True)
+class Children:
+    """All children of a block of nodes; each tensor is [queries, most children of a query's block].
+
+    `parent` is the place of a child's parent in the block, `node` the child (0 where there is no more),
+    `log_prob` the log-probability of its token behind the parent (-inf where there is no more).
+    """
+
+    parent: torch.Tensor
+    node: torch.Tensor
+    log_prob: torch.Tensor
+
+
+class TreeTensors:
+    """A prefix tree's arrays on a device.
+
+    With `renormalised`, tokens compete with their siblings alone (normalise=tree); with `mean`, scores
+    are divided by the tokens of a docID (length=mean).
+    """
+
+    def __init__(
+        self, tree: PrefixTree, vocabulary: int, device: torch.device, renormalised: bool, mean: bool
+    ) -> None:
+        def there(array: NDArray[np.integer]) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        self.vocabulary, self.renormalised = vocabulary, renormalised
+        self.token, self.document = there(tree.token), there(tree.document)
+        self.first_child = there(tree.first_child)
+        self.documents = len(tree.lengths)
+        self.depth = int(tree.depth.max())
+        self.mean_depth = float(tree.lengths.mean()) if self.documents else 0.0
+        self.lengths = there(tree.lengths) if mean else None
+        self._longest = there(_longest_below(tree)) if mean else None
+        self._fan_outs = -np.sort(-np.diff(tree.first_child))  # the most first
+
+    def most_children(self, block: int) -> int:
+        """The most children that any block of that many nodes can have together."""
+        return max(1, int(self._fan_outs[:block].sum()))
+
+    def bounds(self, sums: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
+        """The highest score that a docID through each node may reach, given the node's sum.
+
+        A sum only falls along a path, so it bounds what is below; a mean is highest where the rest costs
+        nothing and the docID is the longest.
+        """
+        return sums if self._longest is None else sums / self._longest[nodes]
+
+    def scores(self, sums: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Scores of finished docIDs; `documents` may be -1 where sums are -inf."""
+        return sums if self.lengths is None else sums / self.lengths[documents.clamp(min=0)]
+
+    def open(self, nodes: torch.Tensor) -> torch.Tensor:
+        """Whether each node has children."""
+        return self.first_child[nodes + 1] > self.first_child[nodes]
+
+    def children(self, nodes: torch.Tensor, most: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parents' places and nodes of all children, as in Children; the node is -1 where there is no more.
+
+        `nodes` [queries, block] are -1 where the block has no more. `most` bounds the children of a
+        query's block; None counts them, which makes a device wait for its host.
+        """
+        first = self.first_child[nodes.clamp(min=0)]
+        counts = torch.where(nodes >= 0, self.first_child[nodes.clamp(min=0) + 1] - first, 0)
+        stops = counts.cumsum(1)
+        total = stops[:, -1:]
+        width = int(total.max()) if most is None else most
+        place = torch.arange(width, device=nodes.device).expand(len(nodes), -1).contiguous()
+        parent = torch.searchsorted(stops, place, right=True).clamp_(max=nodes.shape[1] - 1)
+        child = (first - stops + counts).gather(1, parent) + place
+        return parent, torch.where(place < total, child, -1)
+
+    def expand(self, nodes: torch.Tensor, logits: torch.Tensor, most: int | None) -> Children:
+        """The children of a block, scored by the logits [queries, block, vocabulary] behind its nodes.
+
+        No log-probability is made but the children's: their logits less the block's normalisers.
+        Rounding never lifts one above 0, so sums fall strictly by order.
+        """
+        parent, child = self.children(nodes, most)
+        real, node = child >= 0, child.clamp(min=0)
+        token = self.token[node].clamp(min=0)
+        queries = torch.arange(len(nodes), device=nodes.device)[:, None]
+        chosen = logits[queries, parent, token]
+        chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32)).masked_fill(~real, -torch.inf)
+        if self.renormalised:
+            normaliser = _sums_by_parent(chosen, parent, nodes.shape[1])
+        else:
+            normaliser = logits.to(chosen.dtype).logsumexp(-1)
+        log_prob = (chosen - normaliser.gather(1, parent)).clamp_(max=0)
+        return Children(parent, node, log_prob.masked_fill_(~real, -torch.inf))
+
+    def child(self, nodes: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The child of each node by that token; -1 where there is none, or the node is -1.
+
+        Halves the node's children until one is left: as many steps as the largest fan-out has bits.
+        """
+        first = self.first_child[nodes.clamp(min=0)]
+        stop = torch.where(nodes >= 0, self.first_child[nodes.clamp(min=0) + 1], first)
+        low, high = first, stop
+        for _ in range(int(self._fan_outs[0]).bit_length()):
+            middle = (low + high) // 2
+            below = (low < high) & (self.token[middle.clamp(max=len(self.token) - 1)] < tokens)
+            low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
+        there = (low < stop) & (self.token[low.clamp(max=len(self.token) - 1)] == tokens)
+        return torch.where(there, low, -1)
+
+
+def _sums_by_parent(chosen: torch.Tensor, parent: torch.Tensor, block: int) -> torch.Tensor:
+    """log Σ exp of the children's logits of each node of the block [queries, block]; 0 of none."""
+    shape = (len(chosen), block)
+    highest = chosen.new_full(shape, -torch.inf).scatter_reduce(1, parent, chosen, "amax")
+    highest = highest.masked_fill(highest == -torch.inf, 0)
+    mass = chosen.new_zeros(shape).scatter_add(1, parent, (chosen - highest.gather(1, parent)).exp())
+    return torch.where(mass > 0, mass.log() + highest, 0)
+
+
+def _longest_below(tree: PrefixTree) -> NDArray[np.int64]:
+    """Tokens of the longest docID through each node [nodes], level by level from the deepest."""
+    longest = np.where(tree.document >= 0, tree.depth, 0).astype(np.int64)
+    levels = np.searchsorted(tree.depth, np.arange(1, int(tree.depth.max()) + 2))
+    for level in range(len(levels) - 2, -1, -1):
+        nodes = slice(levels[level], levels[level + 1])
+        np.maximum.at(longest, tree.parent[nodes], longest[nodes])
+    return np.maximum(longest, 1)
