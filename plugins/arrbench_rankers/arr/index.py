@@ -28,7 +28,8 @@ class DocIdIndex:
     """Document ids and their docIDs, in the corpus's order, and the prefix tree over these.
 
     `closed`: each docID ends with the end token. `numbered` docIDs bear a number, for their code was
-    another document's too, or empty. `corpus` is `fingerprint` of the corpus they were written for.
+    another document's too, or empty. `corpus` is the fingerprint of the corpus they were written for, where
+    they come from embeddings.
     """
 
     ids: tuple[str, ...]
@@ -36,7 +37,7 @@ class DocIdIndex:
     tree: PrefixTree
     closed: bool
     numbered: int
-    corpus: str
+    corpus: str | None
 
     @classmethod
     def build(
@@ -47,7 +48,7 @@ class DocIdIndex:
         tree = PrefixTree.build(written.docids)
         if not scheme.closed:
             _check_open(scheme, tree, corpus)
-        of = fingerprint(corpus)
+        of = fingerprint(corpus) if scheme.embeds else None
         return cls(corpus.ids, written.docids, tree, scheme.closed, written.numbered, of)
 
     @cached_property

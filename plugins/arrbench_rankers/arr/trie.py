@@ -207,7 +207,7 @@ def levels(docids: Ragged) -> Iterator[Level]:
         opens[1:] = node[1:] != node[:-1]
         mixed = np.flatnonzero(~(opens & np.append(opens[1:], True)))
         if len(mixed):
-            order = mixed[np.argsort(node[mixed] << 32 | token[mixed])]
+            order = mixed[np.argsort(node[mixed] << 32 | token[mixed], kind="stable")]
             rows[mixed], token[mixed] = rows[order], token[order]
             opens[1:] |= token[1:] != token[:-1]
         below = np.cumsum(opens) - 1
