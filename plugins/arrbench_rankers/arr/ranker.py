@@ -113,7 +113,22 @@ class Arr(Generative):
             return ndcg_at_10(self.rank(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
 
         self._train(made, range(known, len(self._tokenizer)), dev_ndcg if dev.queries else None)
+        self._calibrate(dev)
         self._model.to(getattr(torch, self.context.dtype))
+
+    def _calibrate(self, dev: Split) -> None:
+        """Say in `facts` how the trained model fits the tree of docIDs, at prefixes of the dev split."""
+        from arrbench_rankers.arr import calibration
+
+        known = {document: position for position, document in enumerate(self._index.ids)}
+        queries = dev.queries[: calibration.QUERIES]
+        asked = []
+        rankings = self.rank(queries, calibration.OWN)
+        for query, prompt, own in zip(queries, self._prompts(queries), rankings, strict=True):
+            relevant = (d for d in dev.judgments.ranked(query.id) if d not in query.excluded)
+            listed = [known[d] for d in relevant if d in known]
+            asked.append(calibration.Asked(prompt, listed, [known[d] for d in own.ids]))
+        self.facts |= calibration.facts(self._model, self._index, asked, self.options)
 
     def _train(
         self, made: Sequence[Example], new_tokens: Sequence[int], dev_ndcg: Callable[[], float] | None
