@@ -17,7 +17,7 @@ from arrbench_rankers.arr.options import ArrOptions
 
 GIB = 2**30
 ADAM_STATES = 2  # running means of the gradient and of its square, float32 as the trained weights
-LOGIT_COPIES = 3  # the logits in float32, their softmax and its gradient
+LOGIT_COPIES = 4  # float32: the logits, their softmax, the gradients through it and through the chosen ones
 
 
 @dataclass(frozen=True)
