@@ -164,7 +164,7 @@ def _tiny_tokenizer(texts: Iterable[str], keep: Iterable[str]) -> PreTrainedToke
     )
 
 
-def _seeded(make: Callable[[], PreTrainedModel], context: Context) -> PreTrainedModel:
+def _seeded(make: Callable[[], Any], context: Context) -> Any:
     """Made on the CPU, so that one seed gives one initialisation on every device."""
     import torch
 
@@ -178,7 +178,7 @@ def _placed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, context:
 
     embeddings: Any = model.get_input_embeddings()
     if len(tokenizer) > embeddings.num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
+        _seeded(lambda: model.resize_token_embeddings(len(tokenizer)), context)
     torch.nn.Module.to(model, torch.device(context.device), getattr(torch, context.dtype))
     torch.nn.Module.eval(model)
     return model

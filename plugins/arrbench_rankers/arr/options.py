@@ -41,9 +41,7 @@ class ArrOptions(BaseOptions):
     prompt: Literal["query", "candidates"] = Field(
         "query", description="what is read before writing: the query, or also its shuffled candidates"
     )
-    docid_tokens: int | None = Field(
-        None, ge=1, description="tokens of a title that a docID keeps; equal docIDs are numbered"
-    )
+    docid: str = Field("name", description='docID scheme; with options: "name:tokens=16"')
     query_tokens: int = Field(64, ge=1, description="tokens kept of a query's text")
     epochs: float = Field(12, gt=0, description="passes over the training queries")
     batch: int = Field(16, ge=1, description="training queries in one forward pass")

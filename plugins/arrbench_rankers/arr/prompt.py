@@ -46,7 +46,7 @@ class Prompter:
             )
 
     def write(self, queries: Sequence[Query], docid: Callable[[str], Sequence[int]]) -> list[list[int]]:
-        """One prompt a query, never empty; `docid` gives the tokens of a document id, end token last.
+        """One prompt a query, never empty; `docid` gives a document's docID, its end token left out.
 
         Raises UsageError where the prompt is to show candidates and a query has none.
         """
@@ -68,7 +68,7 @@ class Prompter:
                 "use it with a reranking task, or prompt=query"
             )
         for candidate in self._shuffled(query):
-            name = [*docid(candidate)[:-1], *self._separator]
+            name = [*docid(candidate), *self._separator]
             if len(prompt) + len(name) > self.max_tokens:
                 self.cut_candidates.add(query.id)
                 break

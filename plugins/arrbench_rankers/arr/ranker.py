@@ -11,10 +11,13 @@ from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Generative, Query, Ranking, asked_for
 from arrbench.task import Split
-from arrbench_rankers.arr.docid import NameDocIds
+from arrbench_rankers.arr.docids.scheme import AskedScheme
 from arrbench_rankers.arr.options import ArrNtpOptions, ArrOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from arrbench_rankers.arr.decoding import Decoder
     from arrbench_rankers.arr.index import DocIdIndex
     from arrbench_rankers.arr.prompt import Prompter
@@ -46,16 +49,24 @@ class Arr(Generative):
         self._model: Any = None
         self._tokenizer: Any = None
         self._index: DocIdIndex
-        self._scheme = NameDocIds(self.options.docid_tokens)
+        self._scheme = AskedScheme.of(self.options.docid).made(context.seed)
         self._prompter: Prompter
         self._decoder: Decoder
 
     @classmethod
+    def check(cls, options: BaseOptions) -> None:
+        """The docID scheme is known, and so are its options."""
+        assert isinstance(options, ArrOptions)
+        AskedScheme.of(options.docid)
+
+    @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """What is loaded, and the docID scheme's code: another distribution's is in no other hash."""
         from arrbench_rankers import backbones
 
         assert isinstance(options, ArrOptions)
-        return backbones.weights(options.backbone, context)
+        scheme = AskedScheme.of(options.docid)
+        return {"docid": scheme.code, **backbones.weights(options.backbone, context)}
 
     def fit(self, train: Split, dev: Split) -> None:
         """Train on every training query's ranked list. Raises UsageError where every list is empty."""
@@ -75,6 +86,7 @@ class Arr(Generative):
         self._tokenizer = backbones.load_tokenizer(
             o.backbone, texts, self._scheme.words(train.corpus), self.context
         )
+        self._scheme.extend(self._tokenizer, train.corpus)
         self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, in_full)
         check_backbone(self._model.config)
         self.index(train.corpus)
@@ -98,10 +110,25 @@ class Arr(Generative):
         self._model.to(getattr(torch, self.context.dtype))
 
     def index(self, corpus: Corpus) -> None:
-        """Write the documents' docIDs and build their prefix tree."""
-        from arrbench_rankers.arr.index import DocIdIndex
+        """Write the documents' docIDs and build their prefix tree.
 
-        self._use(DocIdIndex.build(self._scheme, self._tokenizer, corpus))
+        docIDs that come from embeddings are not written a second time for the same corpus.
+        """
+        from arrbench_rankers.arr.index import DocIdIndex, fingerprint
+
+        written = self._scheme.embeds and hasattr(self, "_index")
+        if written and fingerprint(corpus) == self._index.corpus:
+            return
+        self._use(DocIdIndex.build(self._scheme, self._tokenizer, corpus, self._embed))
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings by the backbone as it was before training: docIDs may not change with it."""
+        from arrbench_rankers import backbones
+        from arrbench_rankers.arr.embedding import embeddings
+
+        in_full = dataclasses.replace(self.context, dtype="float32", seed=self._scheme.seed)
+        model = backbones.load_causal_lm(self.options.backbone, self._tokenizer, in_full)
+        return embeddings(model, self._tokenizer, texts)
 
     def _use(self, index: DocIdIndex) -> None:
         from arrbench_rankers import backbones
@@ -123,6 +150,7 @@ class Arr(Generative):
         self._decoder = Decoder(self._model, index, self._tokenizer.eos_token_id, self.options)
         self.parameters = backbones.parameter_count(self._model)
         self.index_bytes = index.nbytes
+        self.facts["docids_numbered"] = index.numbered
         self.facts["docid_tree_nodes"] = len(index.tree)
         self.facts["scored_exactly"] = self._decoder.exact
 
@@ -132,7 +160,7 @@ class Arr(Generative):
         return [Ranking(ids, scores.tolist()) for ids, scores in best]
 
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
-        prompts = self._prompter.write(queries, self._index.docid)
+        prompts = self._prompter.write(queries, self._index.name)
         self.facts["query_texts_cut"] = len(self._prompter.cut_texts)
         self.facts["candidate_prompts_cut"] = len(self._prompter.cut_candidates)
         return prompts
@@ -149,6 +177,7 @@ class Arr(Generative):
         self._model.save_pretrained(folder / "model")
         self._tokenizer.save_pretrained(folder / "model")
         self._index.save(folder)
+        self._scheme.save(folder)
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
@@ -159,6 +188,7 @@ class Arr(Generative):
         model = str(folder / "model")
         ranker._tokenizer = backbones.load_tokenizer(model, [], [], context)
         ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
+        ranker._scheme.load(folder)
         ranker._use(DocIdIndex.load(folder))
         return ranker
 

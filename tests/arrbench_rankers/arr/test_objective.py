@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
-from arrbench_rankers.arr.docid import NameDocIds
+from arrbench_rankers.arr.docids.scheme import AskedScheme
 from arrbench_rankers.arr.examples import examples
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.objective import Objective
@@ -58,8 +58,9 @@ def test_padding_has_no_gradient():
 
 @pytest.fixture(scope="module")
 def world(split):
-    tokenizer = load_tokenizer("tiny", [], NameDocIds().words(split.corpus), Context())
-    index = DocIdIndex.build(NameDocIds(), tokenizer, split.corpus)
+    scheme = AskedScheme.of("name").made(0)
+    tokenizer = load_tokenizer("tiny", [], scheme.words(split.corpus), Context())
+    index = DocIdIndex.build(scheme, tokenizer, split.corpus, lambda texts: None)
 
     def make(train=split, **options):
         prompts = [[1, 2 + number] for number in range(len(train.queries))]

@@ -18,7 +18,7 @@ def tokenizer():
 
 def prompts(tokenizer, queries, style="query", query_tokens=64, max_tokens=100, seed=0):
     def docid(document_id):
-        return [*tokenizer(NAMES[document_id], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        return tokenizer(NAMES[document_id], add_special_tokens=False)["input_ids"]
 
     prompter = Prompter(tokenizer, style, query_tokens, max_tokens, seed)
     written = prompter.write(queries, docid)
