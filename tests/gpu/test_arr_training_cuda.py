@@ -11,6 +11,7 @@ from arrbench.task import Judgments, Split
 from arrbench_rankers import backbones
 from arrbench_rankers.arr import memory
 from arrbench_rankers.arr.checkpoints import Checkpoints
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.ranker import ArrStoical
 from arrbench_rankers.arr.stoical import edge_targets, item_weights
@@ -72,14 +73,14 @@ def examples():
     for i in range(8):
         tree = PrefixTree.build([(10 + i, 2), (10 + i, 20 + i, 2)])
         targets = edge_targets(tree, item_weights(2, "fractional", 1), None)
-        made.append(Example(Row([1, 4 + i, 3], tree), targets))
+        made.append(Example(Row([1, 4 + i, 3], tree), targets[1:], tree.paths))
     return made
 
 
 def fitted(examples, device=DEVICE, kept=None, dev_ndcg=None, **options):
     model = random_model().to(device)
     schedule = Schedule(4, 4, 2, 1e-3, 0, 0.0, **options)
-    events = train(model, examples, 0, schedule, Context(device=device), dev_ndcg, kept)
+    events = train(model, examples, 0, schedule, Objective(), Context(device=device), dev_ndcg, kept)
     return events, torch.cat([p.detach().flatten().cpu() for p in model.parameters()])
 
 
@@ -129,13 +130,13 @@ def test_a_device_that_is_full_halves_the_batch(examples):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(DEVICE)
     before = torch.cuda.memory_allocated(DEVICE)
-    roomy = train(copy.deepcopy(model), long, 0, schedule, Context(device=DEVICE), None)
+    roomy = train(copy.deepcopy(model), long, 0, schedule, Objective(), Context(device=DEVICE), None)
     peak = torch.cuda.max_memory_allocated(DEVICE)
     assert roomy.batch_halved == 0
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((before + 0.75 * (peak - before)) / total, DEVICE)
     try:
-        tight = train(model, long, 0, schedule, Context(device=DEVICE), None)
+        tight = train(model, long, 0, schedule, Objective(), Context(device=DEVICE), None)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, DEVICE)
     assert tight.batch_halved >= 1
@@ -147,7 +148,15 @@ def test_the_memory_of_a_training_is_near_what_was_computed(examples):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(DEVICE)
     before = torch.cuda.memory_allocated(DEVICE)
-    train(model.to(DEVICE), examples, 0, Schedule(2, 8, 1, 1e-3, 0, 0.0), Context(device=DEVICE), None)
+    train(
+        model.to(DEVICE),
+        examples,
+        0,
+        Schedule(2, 8, 1, 1e-3, 0, 0.0),
+        Objective(),
+        Context(device=DEVICE),
+        None,
+    )
     used = torch.cuda.max_memory_allocated(DEVICE) - before
     width = max(example.row.width for example in examples)
     load = memory.Load(torch.float32, torch.float32, None, False, 8, width)

@@ -24,10 +24,8 @@ import torch
 from figure import show
 from interleaved import Call, ratios
 
-from arrbench.ranker import Context, Corpus, Document
+from arrbench.ranker import Context
 from arrbench_rankers import backbones
-from arrbench_rankers.arr.docids.name import Name
-from arrbench_rankers.arr.docids.unique import write
 from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.ragged import DocId
 from arrbench_rankers.arr.trie import PrefixTree
@@ -117,12 +115,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     names = made_up_names(2000)
-    corpus, scheme, context = Corpus(Document(n, n, n) for n in names), Name(Name.Options(), 0), Context()
-    tokenizer = backbones.load_tokenizer(arguments.backbone, [], scheme.words(corpus), context)
+    context = Context()
+    tokenizer = backbones.load_tokenizer(arguments.backbone, [], names, context)
     model: Any = backbones.load_causal_lm(arguments.backbone, tokenizer, context)
-    docids = list(
-        write(scheme, tokenizer, corpus, lambda texts: np.zeros((len(texts), 1), np.float32)).docids
-    )
+    written = tokenizer(names, add_special_tokens=False)["input_ids"]
+    docids = [(*tokens, tokenizer.eos_token_id) for tokens in written]
     rng = np.random.default_rng(1)
     repeats = arguments.repeats or (15 if arguments.full else 5)
 

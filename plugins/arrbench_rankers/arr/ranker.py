@@ -133,6 +133,7 @@ class Arr(Generative):
     def _train(
         self, made: Sequence[Example], new_tokens: Sequence[int], dev_ndcg: Callable[[], float] | None
     ) -> None:
+        from arrbench_rankers import backbones
         from arrbench_rankers.arr import lora
         from arrbench_rankers.arr.checkpoints import checkpoints
         from arrbench_rankers.arr.objective import Objective
@@ -149,13 +150,17 @@ class Arr(Generative):
             o.weight_decay,
             o.gradient_checkpointing,
         )
-        weights = self.weights(o, self.context)
         model = lora.adapt(self._model, o.lora_rank, new_tokens) if o.lora_rank else self._model
-        kept = checkpoints(made, o, weights, self.context) if o.checkpoint_minutes else None
+        kept = (
+            checkpoints(made, o, self.weights(o, self.context), self.context)
+            if o.checkpoint_minutes
+            else None
+        )
         pad = self._tokenizer.pad_token_id
         events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept)
         if o.lora_rank:
-            self._model, self._adapters = lora.merge(model, weights)
+            read = backbones.weights(o.backbone, self.context)
+            self._model, self._adapters = lora.merge(model, read)
         self.facts |= dataclasses.asdict(events)
 
     def index(self, corpus: Corpus) -> None:
@@ -249,8 +254,8 @@ class Arr(Generative):
         ranker._tokenizer = backbones.load_tokenizer(model, [], [], context)
         if o.lora_rank:
             base = backbones.load_causal_lm(o.backbone, ranker._tokenizer, context)
-            weights = cls.weights(o, context)
-            ranker._model, ranker._adapters = lora.load_merged(base, folder / "adapters", weights)
+            read = backbones.weights(o.backbone, context)
+            ranker._model, ranker._adapters = lora.load_merged(base, folder / "adapters", read)
         else:
             ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
         ranker._scheme.load(folder)

@@ -14,11 +14,8 @@ from arrbench_rankers.arr.exact import among_siblings, exact_scores, pieces
 from arrbench_rankers.arr.trie import PrefixTree
 
 END = 2
-docid_lists = st.lists(
-    st.lists(st.integers(10, 16), min_size=1, max_size=4).map(lambda tokens: (*tokens, END)),
-    unique=True,
-    min_size=1,
-    max_size=15,
+docid_lists = st.lists(  # without a closing token of their own: some begin others
+    st.lists(st.integers(10, 14), min_size=1, max_size=5).map(tuple), unique=True, min_size=1, max_size=15
 )
 prompts = st.lists(st.lists(st.integers(3, 39), min_size=1, max_size=8), min_size=1, max_size=5)
 

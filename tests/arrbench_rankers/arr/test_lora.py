@@ -10,6 +10,7 @@ from arrbench.errors import UsageError
 from arrbench.ranker import Context
 from arrbench_rankers import backbones
 from arrbench_rankers.arr import lora
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.ranker import ArrStoical
 from arrbench_rankers.arr.training import Example, Schedule, train
@@ -97,7 +98,8 @@ def test_the_rows_of_new_tokens_are_trained_merged_and_saved(small_lm, tied, tmp
     adapted = lora.adapt(model, RANK, new_tokens=[38, 39])
     plan = Schedule(5, 4, 1, 1e-2, 0, 0.0)
     tree = PrefixTree.build([(38, 39, 2)])
-    train(adapted, [Example(Row([1, 3], tree), np.ones(len(tree)))] * 4, 0, plan, Context(), None)
+    example = Example(Row([1, 3], tree), np.ones(len(tree) - 1), tree.paths)
+    train(adapted, [example] * 4, 0, plan, Objective(), Context(), None)
     merged, adapters = lora.merge(adapted, {})
     changed = {name: (p != before[name]).any(-1) for name, p in merged.named_parameters()}
     for name in ("model.embed_tokens.weight", *([] if tied else ["lm_head.weight"])):

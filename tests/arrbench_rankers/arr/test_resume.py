@@ -32,6 +32,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from arrbench.ranker import Context
 from arrbench_rankers.arr import lora, training
 from arrbench_rankers.arr.checkpoints import Checkpoints
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.stoical import edge_targets, item_weights
 from arrbench_rankers.arr.trie import PrefixTree
@@ -47,7 +48,7 @@ def fit(out, die_at, rank):
     for i in range(10):
         tree = PrefixTree.build([(10 + i, 2), (10 + i, 20 + i, 2)])
         targets = edge_targets(tree, item_weights(2, "fractional", 1), None)
-        made.append(training.Example(Row([1, 4 + i, 3], tree), targets))
+        made.append(training.Example(Row([1, 4 + i, 3], tree), targets[1:], tree.paths))
 
     def die(phase, done, total, /, **figures):
         if done == die_at:
@@ -60,7 +61,8 @@ def fit(out, die_at, rank):
     schedule = training.Schedule(
         epochs=4, batch=2, accumulation=2, learning_rate=1e-2, warmup=2, weight_decay=0.01)
     every_step = Checkpoints(Path(out + "-trainings"), "key", 1e-9)
-    events = training.train(model, made, 0, schedule, Context(report=die), None, every_step)
+    events = training.train(
+        model, made, 0, schedule, Objective(), Context(report=die), None, every_step)
     save_file({name: p.detach().clone() for name, p in model.named_parameters()}, out)
     print("resumed at", events.resumed_at_step, flush=True)
 
@@ -154,7 +156,7 @@ def test_folders_of_trainings_killed_long_ago_are_removed(tmp_path):
 
 def an_example(token=5, target=1.0):
     tree = PrefixTree.build([(token, 2)])
-    return Example(Row([1, 3], tree), np.array([0.0, target, 1.0]))
+    return Example(Row([1, 3], tree), np.array([target, 1.0]), tree.paths)
 
 
 def test_the_key_tells_trainings_apart():

@@ -6,6 +6,7 @@ import torch
 from arrbench.errors import UsageError
 from arrbench.ranker import Context
 from arrbench_rankers.arr.checkpoints import Checkpoints
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Row, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss
 from arrbench_rankers.arr.training import Collator, Events, Example, Schedule, train
@@ -20,7 +21,7 @@ def examples():
     for i in range(8):
         tree = PrefixTree.build([(10 + i, END), (10 + i, 20 + i, END), (30, END)][: 1 + i % 3])
         targets = edge_targets(tree, item_weights(len(tree.paths), "fractional", 1), None)
-        made.append(Example(Row([1, *range(4, 5 + i), 3], tree), targets))
+        made.append(Example(Row([1, *range(4, 5 + i), 3], tree), targets[1:], tree.paths))
     return made
 
 
@@ -29,7 +30,7 @@ def schedule(batch=8, accumulation=1, epochs=2.0, learning_rate=1e-3, **more):
 
 
 def fitted(model, examples, plan, dtype="float32", checkpoints=None):
-    events = train(model, examples, 0, plan, Context(dtype=dtype), None, checkpoints)
+    events = train(model, examples, 0, plan, Objective(), Context(dtype=dtype), None, checkpoints)
     return events, torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
