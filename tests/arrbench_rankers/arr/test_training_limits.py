@@ -47,7 +47,7 @@ def test_recomputed_activations_give_the_same_loss_and_gradients(small_lm, examp
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        loss = stoical_loss(edge_log_probs(model, batch), batch["targets"])
+        loss = stoical_loss(edge_log_probs(model, batch), batch["targets"], len(examples))
         loss.backward()
         return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
@@ -64,13 +64,18 @@ def test_a_training_that_recomputes_ends_at_the_same_weights_and_no_longer_recom
     assert not model.is_activation_checkpointing
 
 
-def small_memory(model, rows):
-    """Lets the model run out of memory above so many rows, after a part of the backward pass was done."""
+def queries_in(kwargs):
+    """Queries in a pass, whatever lines they share: each prompt begins with token 1."""
+    return int((kwargs["input_ids"] == 1).sum())
+
+
+def small_memory(model, queries):
+    """Lets the model run out of memory above so many queries, after a part of the backward pass was done."""
     passes = []
 
     def forward(module, args, kwargs, output):
-        passes.append(len(kwargs["input_ids"]))
-        if passes[-1] > rows:
+        passes.append(queries_in(kwargs))
+        if passes[-1] > queries:
 
             def fail(gradient):
                 raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -88,7 +93,7 @@ def test_a_step_that_ran_out_of_memory_is_the_step_it_would_have_been(
 ):
     plan = schedule(batch, accumulation)
     model = small_lm("llama")
-    passes = small_memory(model, rows=2)
+    passes = small_memory(model, queries=2)
     events, weights = fitted(model, examples, plan)
     roomy, expected = fitted(small_lm("llama"), examples, plan)
     assert events == Events(resumed_at_step=0, batch_halved=2 if batch == 8 else 1)
@@ -102,7 +107,7 @@ def test_a_micro_batch_that_fits_no_more_takes_the_whole_step_again(small_lm, ex
     seen = []
 
     def forward(module, args, kwargs, output):
-        seen.append(len(kwargs["input_ids"]))
+        seen.append(queries_in(kwargs))
         if len(seen) == 2:  # the step's second batch
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -116,7 +121,7 @@ def test_a_micro_batch_that_fits_no_more_takes_the_whole_step_again(small_lm, ex
 
 def test_one_query_that_does_not_fit_is_an_error_that_says_what_helps(small_lm, examples, tmp_path):
     model = small_lm("llama")
-    passes = small_memory(model, rows=0)
+    passes = small_memory(model, queries=0)
     with pytest.raises(UsageError, match=r"ran out of memory.*lora_rank.*gradient_checkpointing"):
         fitted(model, examples, schedule(), checkpoints=Checkpoints(tmp_path, "key", 5))
     assert passes == [8, 4, 2, 1]
