@@ -81,7 +81,7 @@ class PrefixTree:
     @cached_property
     def depth(self) -> Ints:
         """Tokens of each node's prefix [nodes]."""
-        return np.repeat(np.arange(len(self.level_starts) - 1), np.diff(self.level_starts))
+        return np.repeat(np.arange(len(self.level_starts) - 1, dtype=np.int32), np.diff(self.level_starts))
 
     @cached_property
     def ends(self) -> Ints:

@@ -228,9 +228,15 @@ def test_codes_without_a_token_or_of_the_end_token_alone_become_counted_numbers(
     assert write_as(Written, (7,), (8,)).numbered == 0
 
 
-def test_a_scheme_that_writes_too_few_codes_or_open_ones_that_begin_others_is_named():
+def test_a_scheme_that_writes_too_few_codes_wrong_tokens_or_open_docids_that_begin_others_is_named():
     with pytest.raises(UsageError, match=r"Written wrote 1 codes for 2 documents"):
         write_as(Written, (7,))
+    with pytest.raises(
+        UsageError, match=r"tokens from -1 to 7; the backbone's tokenizer has those from 0 to"
+    ):
+        write_as(Written, (7, -1), (7,))
+    with pytest.raises(UsageError, match=r"tokens from 7 to 999; "):
+        write_as(Written, (7,), (999,))
     with pytest.raises(UsageError, match=r"Open has no end token.*'b' begins another"):
         write_as(Open, (7, 8), (7,))
     assert write_as(Open, (8, 7), (7,)).docid("b") == (7,)

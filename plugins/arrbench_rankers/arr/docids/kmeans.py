@@ -35,10 +35,10 @@ class KMeans(DocIdScheme):
     """The clusters from the root down, then the number within the last one: "3,1,17".
 
     Clusters of more than `leaf` documents of the first corpus are parted by k-means; a leaf's
-    documents are numbered from 0 on in the order of their ids. Documents of another corpus walk down
-    the same centroids, nearest first, so that a leaf may then hold more. Numbers are written a token
-    a digit, and a comma parts two levels. Source: Tay et al., Transformer memory as a differentiable
-    search index, NeurIPS 2022, section 3.2.
+    documents are numbered from 0 on in the order of their ids. A leaf holds more where its documents
+    are alike, and for another corpus, whose documents walk down the same nearest centroids. Numbers
+    are written a token a digit, and a comma parts two levels. Source: Tay et al., Transformer memory
+    as a differentiable search index, NeurIPS 2022, section 3.2.
     """
 
     Options: ClassVar[type[BaseOptions]] = KMeansOptions

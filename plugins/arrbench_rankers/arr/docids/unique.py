@@ -38,8 +38,9 @@ def write(scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpu
     "bank 1 2"). A code without a token becomes a number alone, from 1 on. An end token within a
     code would end the docID early, so it is left out.
 
-    Raises UsageError for a corpus without documents, and for a tokenizer that lacks an end token
-    where the scheme needs one, or the digits to keep two documents apart.
+    Raises UsageError for a corpus without documents, for codes that are too few or no tokens of the
+    tokenizer, and for a tokenizer that lacks an end token where the scheme needs one, or the digits
+    to keep two documents apart.
     """
     if not len(corpus):
         raise UsageError("the corpus holds no document; arr needs at least one to write a docID for")
@@ -54,6 +55,11 @@ def write(scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpu
         raise UsageError(
             f"docid {type(scheme).__name__} wrote {len(codes)} codes for {len(corpus)} documents; "
             "it must write one each"
+        )
+    if len(codes.tokens) and not 0 <= codes.tokens.min() <= codes.tokens.max() < len(tokenizer):
+        raise UsageError(
+            f"docid {type(scheme).__name__} wrote tokens from {codes.tokens.min()} to "
+            f"{codes.tokens.max()}; the backbone's tokenizer has those from 0 to {len(tokenizer) - 1}"
         )
     if end is not None:
         codes = codes.kept(codes.tokens != end)
