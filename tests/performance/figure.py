@@ -10,7 +10,7 @@ from collections.abc import Sequence
 def show(
     name: str, values: Sequence[float], goal: float, unit: str, as_json: bool, better: str = "lower"
 ) -> None:
-    """One line: the median of the repeats and its goal; `better` is "lower" or "higher"."""
+    """One line: the median of the repeats and its goal; `better` is lower or higher."""
     median = statistics.median(values)
     figure = {"name": name, "ratio": median, "goal": goal, "better": better, "unit": unit}
     figure |= {"repeats": len(values), "min": min(values), "median": median}

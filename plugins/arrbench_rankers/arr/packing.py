@@ -226,6 +226,11 @@ def additive(visible: torch.Tensor) -> torch.Tensor:
     return mask.masked_fill_(~visible, torch.finfo(torch.float32).min)[:, None]
 
 
+def _own(model: Any) -> Any:
+    """The model itself, where Trainer spreads it over several devices."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 @contextmanager
 def predicting(model: Any, read: torch.Tensor) -> Iterator[None]:
     """Within it, the model projects onto its vocabulary at places `read` alone: logits [1, prefixes, V].
@@ -233,12 +238,11 @@ def predicting(model: Any, read: torch.Tensor) -> Iterator[None]:
     `read` are places in the flattened [lines * W]. What a model does to its logits after the
     projection (scaling, soft-capping) still happens.
     """
-    whole = model.module if isinstance(model, DistributedDataParallel) else model
 
     def gather(_: Any, hidden: tuple[torch.Tensor]) -> torch.Tensor:
         return hidden[0].flatten(0, 1).index_select(0, read)[None]
 
-    handle = whole.get_output_embeddings().register_forward_pre_hook(gather)
+    handle = _own(model).get_output_embeddings().register_forward_pre_hook(gather)
     try:
         yield
     finally:
@@ -251,7 +255,7 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
         logits = model(
             input_ids=batch["input_ids"],
             position_ids=batch["position_ids"],
-            attention_mask=additive(visible(batch["stops"])).to(getattr(model, "module", model).dtype),
+            attention_mask=additive(visible(batch["stops"])).to(_own(model).dtype),
             use_cache=False,
         ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

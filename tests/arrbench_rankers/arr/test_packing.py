@@ -1,10 +1,13 @@
 """A tree packed behind its prompt is read as if every docID had a row of its own."""
 
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig
 
 from arrbench.errors import UsageError
@@ -184,6 +187,33 @@ def test_only_asked_for_predictions_are_projected_on_the_vocabulary(llama):
         handle.remove()
     assert projected == [(1, len(batch["read"]), 40)]
     assert llama(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, 40)  # afterwards as before
+
+
+def adapted(model):
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=True))
+
+
+@contextmanager
+def spread(model):
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield DistributedDataParallel(model)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("wrapped", [lambda model: nullcontext(adapted(model)), spread])
+def test_a_wrapped_model_reads_what_the_model_itself_does(small_lm, wrapped):
+    batch = collate([Row(prompt, PrefixTree.build(docids)) for prompt, docids in LISTS], pad=0)
+    expected = edge_log_probs(small_lm("llama"), batch)
+    with wrapped(small_lm("llama")) as model:
+        found = edge_log_probs(model, batch)
+        found.sum().backward()
+        assert any(p.grad is not None for p in model.parameters())
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_half_precision_scores_are_finite(small_lm):
