@@ -7,13 +7,13 @@ saved model. They lie in the cache and not in a trial's work folder, which goes 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from transformers import TrainerCallback
 
 from arrbench.ranker import Context
@@ -78,44 +78,59 @@ def training_key(examples: Sequence[Example], settings: Mapping[str, Any]) -> st
     return digest.hexdigest()[:32]
 
 
-@contextmanager
+@contextlib.contextmanager
 def training_folder(root: Path, key: str) -> Iterator[Path | None]:
-    """The folder of one training, for one process at a time; None where another process holds it.
+    """The folder of one training, for one process at a time; None where it can't be had.
 
     It stays when the process is killed or interrupted, or fails for a reason that may pass (memory,
     disk, a parent that went away). It goes when the training is done or fails as it would again.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    _remove_stale(root)
-    folder, lock = root / key, FileLock(root / f"{key}.lock", blocking=False)
+    folder, lock = root / key, _lock(root, key)
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_stale(root)
         lock.acquire()
-    except Timeout:
-        _log.warning("another process runs this training; this one keeps no checkpoints")
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:  # filelock's Timeout is one
+        cause = "another process runs it" if isinstance(error, Timeout) else str(error)
+        _log.warning("this training keeps no checkpoints: %s", cause)
         yield None
         return
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        try:
-            yield folder
-        except (OSError, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception:
-            shutil.rmtree(folder)
-            raise
+        yield folder
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:
+        shutil.rmtree(folder)
+        raise
+    else:
         shutil.rmtree(folder)
     finally:
-        lock.release()
+        _release(lock, folder)
+
+
+def _lock(root: Path, key: str) -> FileLock:
+    return FileLock(root / f"{key}.lock", blocking=False)
+
+
+def _release(lock: BaseFileLock, folder: Path) -> None:
+    """Release, and remove the lock's file with the folder: who opened it meanwhile gets no lock on it."""
+    if not folder.exists():
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            Path(lock.lock_file).unlink()
+    lock.release()
 
 
 def _remove_stale(root: Path) -> None:
     oldest = time.time() - STALE_DAYS * 86_400
     for folder in [f for f in root.iterdir() if f.is_dir() and f.stat().st_mtime < oldest]:
+        lock = _lock(root, folder.name)
         try:
-            with FileLock(root / f"{folder.name}.lock", blocking=False):
-                shutil.rmtree(folder, ignore_errors=True)
+            lock.acquire()
         except Timeout:
             continue
+        shutil.rmtree(folder, ignore_errors=True)
+        _release(lock, folder)
         _log.info("removed the checkpoints of a training killed over %d days ago: %s", STALE_DAYS, folder)
 
 

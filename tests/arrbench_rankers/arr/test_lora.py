@@ -30,9 +30,15 @@ def backbone(split, small_lm, tmp_path_factory):
     return folder
 
 
-def fitted(backbone, split, context=None, **options):
+def fitted(backbone, split, context=None, epochs=2, **options):
     made = ArrStoical.Options(
-        backbone=str(backbone), lora_rank=RANK, epochs=15, batch=4, warmup=2, learning_rate=1e-2, **options
+        backbone=str(backbone),
+        lora_rank=RANK,
+        epochs=epochs,
+        batch=4,
+        warmup=2,
+        learning_rate=1e-2,
+        **options,
     )
     ranker = ArrStoical(made, context or Context())
     ranker.fit(split, split)
@@ -63,7 +69,7 @@ def test_what_was_saved_are_adapters_that_rank_as_the_trained_model(
 
 
 def test_adapters_learn(backbone, split):
-    found = scores(fitted(backbone, split, checkpoint_minutes=0), split)
+    found = scores(fitted(backbone, split, epochs=15, checkpoint_minutes=0), split)
     first = [max(scored, key=scored.get) for scored in found]
     assert first == [split.judgments.ranked(q.id)[0] for q in split.queries]
 

@@ -138,8 +138,16 @@ def test_one_process_at_a_time_has_the_folder(tmp_path):
             assert second is None
             assert other == tmp_path / "other"
         assert (first / "checkpoint-1").exists()
+    assert list(tmp_path.iterdir()) == []
     with training_folder(tmp_path, "key") as again:
         assert list(again.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_means_no_checkpoints(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    with training_folder(tmp_path / "file" / "trainings", "key") as folder:
+        assert folder is None
+    assert "keeps no checkpoints" in caplog.text
 
 
 def test_folders_of_trainings_killed_long_ago_are_removed(tmp_path):
