@@ -151,7 +151,7 @@ def _edges(
     model: Any, rows: Sequence[Row], past: DynamicCache | None, renormalised: bool
 ) -> NDArray[np.float64]:
     """log p of each row's edges [edges], row after row; their bare logits where p is `renormalised` later."""
-    collated = collate(rows, model.config.pad_token_id or 0)
+    collated = collate(rows, model.config.pad_token_id or 0, width=0)  # alike in length: nothing to share
     emitted = np.unique(collated["tokens"].numpy()) if renormalised else None
     batch = {name: tensor.to(model.device) for name, tensor in collated.items()}
     mask, cache = additive(visible(batch["stops"])), None
