@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arrbench_rankers.arr.exact import FLOATS
-from arrbench_rankers.arr.packing import Row, additive, collate
+from arrbench_rankers.arr.attention import attention_mask
+from arrbench_rankers.arr.packing import Row, collate
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
+if TYPE_CHECKING:
+    from arrbench_rankers.arr.reading import Reader
+
+FLOATS = 2**26  # what one forward pass may hold in logits: 256 MiB of float32
 Allowed = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -90,13 +94,15 @@ class PrefixReader:
         from transformers import DynamicCache
 
         self.model = model
-        self.cache = DynamicCache(config=model.config)
+        self.cache = DynamicCache()
         nothing = PrefixTree.build([])
         inputs = collate([Row(prompt, nothing) for prompt in prompts], model.config.pad_token_id or 0)
-        ids, self.mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
+        ids, self.positions, visible = (
+            inputs[name].to(model.device) for name in ("input_ids", "position_ids", "visible")
+        )
         self.lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
-        self.first = self._forward(ids, inputs["position_ids"].to(model.device), self.mask, keep=1)
-        self.visible = self.mask[:, 0, -1:] == 0  # [queries, 1, prompt]
+        self.first = self._forward(ids, self.positions, visible, keep=1)
+        self.visible = visible[:, -1:]  # [queries, 1, prompt]
 
     def read(self, tokens: torch.Tensor, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Next-token log-probabilities behind new tokens [queries, beams] -> [queries, beams, vocabulary].
@@ -112,15 +118,17 @@ class PrefixReader:
         visible[..., : self.visible.shape[-1]] = self.visible
         visible.scatter_(2, slots, True)
         positions = (self.lengths + slots.shape[-1] - 1).expand(-1, beams)
-        return self._forward(tokens, positions, additive(visible[:, None]), keep=beams), slots
+        self.positions = torch.cat([self.positions, positions], 1)
+        return self._forward(tokens, positions, visible, keep=beams), slots
 
     def _forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, keep: int
+        self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, keep: int
     ) -> torch.Tensor:
+        config, dtype = self.model.config, self.model.dtype
         logits = self.model(
             input_ids=ids,
             position_ids=positions,
-            attention_mask=mask.to(self.model.dtype),
+            attention_mask=attention_mask(visible, positions, self.positions, config, dtype),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=keep,
@@ -137,6 +145,7 @@ def beam_search(
     allowed: Allowed,
     end: int,
     search: Search,
+    read: Callable[[Any, Sequence[Sequence[int]]], Reader] = PrefixReader,
 ) -> list[Found]:
     """The best sequences of each prompt: scores and documents, best first, at most `search.keep`.
 
@@ -147,14 +156,14 @@ def beam_search(
     group = max(1, FLOATS // (4 * search.width * tree.vocabulary))
     found: list[Found] = []
     for start in range(0, len(prompts), group):
-        reader = PrefixReader(model, prompts[start : start + group])
+        reader = read(model, prompts[start : start + group])
         scores, documents = (t.cpu().numpy() for t in _search(reader, tree, allowed, end, search))
         found += [(s[s > -np.inf], d[s > -np.inf]) for s, d in zip(scores, documents, strict=True)]
     return found
 
 
 def _search(
-    reader: PrefixReader, tree: TreeOnDevice, allowed: Allowed, end: int, search: Search
+    reader: Reader, tree: TreeOnDevice, allowed: Allowed, end: int, search: Search
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores (-inf where there is no more) and documents [queries, kept], best first."""
     log_probs = reader.first

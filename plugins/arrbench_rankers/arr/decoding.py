@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrbench.ranker import Query
-from arrbench_rankers.arr.beam import Search, TreeOnDevice, beam_search
+from arrbench_rankers.arr.beam import Allowed, Found, Search, TreeOnDevice, beam_search
 from arrbench_rankers.arr.exact import exact_scores, parts
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.options import ArrOptions
+from arrbench_rankers.arr.reading import PACKED, Reading
 
 Best = tuple[Sequence[str], NDArray[np.float32]]  # ids and scores, best first
 
@@ -24,8 +25,11 @@ class Decoder:
     larger corpora are searched with a beam within the tree.
     """
 
-    def __init__(self, model: Any, index: DocIdIndex, end: int, options: ArrOptions) -> None:
+    def __init__(
+        self, model: Any, index: DocIdIndex, end: int, options: ArrOptions, reading: Reading = PACKED
+    ) -> None:
         self.model, self.index, self.end, self.options = model, index, end, options
+        self._reading = reading
         self._tree = TreeOnDevice(index.tree, model.config.vocab_size, model.device)
         self.exact = len(index.tree) <= options.exact_nodes
         self._corpus_parts = parts(index.docids, model.config.vocab_size) if self.exact else None
@@ -45,7 +49,8 @@ class Decoder:
             whole if q.candidates is None else parts(self.index.subset(q.candidates), vocabulary)
             for q, _ in asked
         ]
-        scores = exact_scores(self.model, [p for _, p in asked], cuts, self.options.length == "mean")
+        mean = self.options.length == "mean"
+        scores = exact_scores(self.model, [p for _, p in asked], cuts, mean, self._reading)
         rankings: list[Best] = []
         for (query, _), values in zip(asked, scores, strict=True):
             ids = self.index.ids if query.candidates is None else query.candidates
@@ -56,11 +61,14 @@ class Decoder:
     def _search(self, prompts: Sequence[list[int]], k: int) -> list[Best]:
         mean = self.options.length == "mean"
         search = Search(max(self.options.beam, k), k, self.index.longest, mean)
-        found = beam_search(self.model, prompts, self._tree, self._tree.children, self.end, search)
+        found = self._beam(prompts, self._tree.children, search)
         return [([self.index.ids[d] for d in documents], scores) for scores, documents in found]
 
     def generate(self, prompts: Sequence[list[int]], k: int) -> list[list[str | None]]:
         """A plain beam search of width k over every token, by summed log-probabilities."""
         search = Search(k, k, self.index.longest + 1, False)
-        found = beam_search(self.model, prompts, self._tree, self._tree.everything, self.end, search)
+        found = self._beam(prompts, self._tree.everything, search)
         return [[self.index.ids[d] if d >= 0 else None for d in documents] for _, documents in found]
+
+    def _beam(self, prompts: Sequence[list[int]], allowed: Allowed, search: Search) -> list[Found]:
+        return beam_search(self.model, prompts, self._tree, allowed, self.end, search, self._reading.reader)

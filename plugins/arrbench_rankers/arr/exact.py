@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from arrbench_rankers.arr.docid import DocId
-from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
+from arrbench_rankers.arr.packing import Row
+from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
@@ -51,7 +52,11 @@ def _shared(one: DocId, other: DocId) -> int:
 
 @torch.inference_mode()
 def exact_scores(
-    model: Any, prompts: Sequence[Sequence[int]], cuts: Sequence[Sequence[Part]], mean: bool
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    cuts: Sequence[Sequence[Part]],
+    mean: bool,
+    reading: Reading = PACKED,
 ) -> list[NDArray[np.float32]]:
     """score(d) = Σ_t log p(d_t | q̄, d_<t) of every document in a query's parts, for each prompt.
 
@@ -63,8 +68,9 @@ def exact_scores(
     rows.sort(key=lambda row: (len(row[1].tree.inner), len(row[2].prompt)))
     while rows:
         batch = _fitting(rows, model)
-        inputs = collate([row for _, _, row in batch], model.config.pad_token_id or 0)
-        found = edge_log_probs(model, {name: tensor.to(model.device) for name, tensor in inputs.items()})
+        inputs = reading.collate([row for _, _, row in batch], model.config.pad_token_id or 0)
+        there = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+        found = reading.edge_log_probs(model, there)
         edges = torch.nn.functional.pad(found, (1, 0)).cpu().numpy()
         for (q, part, _), edge in zip(batch, edges, strict=True):
             sums = edge[part.tree.paths].sum(-1)

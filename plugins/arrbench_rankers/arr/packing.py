@@ -14,52 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from arrbench.errors import UsageError
+from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.trie import PrefixTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# Families whose modelling code was seen to honour a 4-D additive mask and explicit positions.
-FULL_ATTENTION = frozenset(
-    {
-        "llama",
-        "qwen2",
-        "qwen3",
-        "phi3",
-        "olmo2",
-        "granite",
-        "gpt_neox",
-        "gpt2",
-        "opt",
-        "falcon",
-        "gemma",
-        "mistral",
-    }
-)
 Tensors = dict[str, torch.Tensor]
 
 
-def check_backbone(config: PreTrainedConfig) -> None:
-    """Raises UsageError for a backbone that might read a packed row wrongly without a word."""
-    kind = config.model_type
-    named = f"{kind} with alibi" if getattr(config, "alibi", False) else kind
-    if named not in FULL_ATTENTION:
-        raise UsageError(
-            f"arr can't pack docIDs for a backbone of type {named!r}; "
-            f"types that work: {', '.join(sorted(FULL_ATTENTION))}"
-        )
-
-
 def longest_row(config: PreTrainedConfig) -> int:
-    """How many positions a prompt and a docID may take together: the model's, or its window."""
-    positions = getattr(config, "max_position_embeddings", None) or 2048
-    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    window = getattr(config, "sliding_window", None)
-    plain_window = getattr(config, "layer_types", None) is None and getattr(
-        config, "use_sliding_window", True
-    )
-    return min(positions, window) if window and (windowed or plain_window) else positions
+    """How many positions a prompt and a docID may take together."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 2048
 
 
 @dataclass(frozen=True)
@@ -74,10 +40,9 @@ def collate(rows: Sequence[Row], pad: int) -> Tensors:
     """The model's inputs for a batch of rows, and where its logits hold the trees' edges.
 
     With P the longest prompt, N the most inner nodes, E the most edges: `input_ids` and
-    `position_ids` [rows, P + N], `attention_mask` [rows, 1, P + N, P + N] (float32, added to the
-    attention scores; a boolean one is silently misread under eager attention), `parents` and
-    `tokens` [rows, E]: edge e's log-probability is at logits[parents[e], tokens[e]] once logits are cut
-    to the positions `keep` [1 + N], the prompt's last one and the nodes.
+    `position_ids` [rows, P + N], `visible` [rows, P + N, P + N] (whether a place may see another),
+    `parents` and `tokens` [rows, E]: edge e's log-probability is at logits[parents[e], tokens[e]]
+    once logits are cut to the positions `keep` [1 + N], the prompt's last one and the nodes.
     Padding attends to itself alone, which keeps its softmax finite.
     """
     prompt = max(len(row.prompt) for row in rows)
@@ -102,17 +67,11 @@ def collate(rows: Sequence[Row], pad: int) -> Tensors:
     return {
         "input_ids": torch.from_numpy(input_ids),
         "position_ids": torch.from_numpy(position_ids),
-        "attention_mask": additive(torch.from_numpy(visible)[:, None]),
+        "visible": torch.from_numpy(visible),
         "parents": torch.from_numpy(parents),
         "tokens": torch.from_numpy(tokens),
         "keep": torch.arange(prompt - 1, width),
     }
-
-
-def additive(visible: torch.Tensor) -> torch.Tensor:
-    """A float32 mask to add to attention scores: 0 where visible, else the lowest finite number."""
-    mask = torch.zeros(visible.shape, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(torch.float32).min)
 
 
 def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
@@ -121,10 +80,11 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
     Logits are made only at the prompts' last tokens and at the nodes. Padded edges hold some
     finite number.
     """
+    positions = batch["position_ids"]
     logits = model(
         input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        attention_mask=batch["attention_mask"].to(model.dtype),
+        position_ids=positions,
+        attention_mask=attention_mask(batch["visible"], positions, positions, model.config, model.dtype),
         use_cache=False,
         logits_to_keep=batch["keep"],
     ).logits

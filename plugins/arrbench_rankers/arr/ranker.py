@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from arrbench_rankers.arr.decoding import Decoder
     from arrbench_rankers.arr.index import DocIdIndex
     from arrbench_rankers.arr.prompt import Prompter
+    from arrbench_rankers.arr.reading import Reading
 
 
 class Arr(Generative):
@@ -45,6 +46,7 @@ class Arr(Generative):
         super().__init__(options, context)
         self._model: Any = None
         self._tokenizer: Any = None
+        self._reading: Reading
         self._index: DocIdIndex
         self._scheme = NameDocIds(self.options.docid_tokens)
         self._prompter: Prompter
@@ -63,7 +65,6 @@ class Arr(Generative):
 
         from arrbench_rankers import backbones
         from arrbench_rankers.arr.examples import examples
-        from arrbench_rankers.arr.packing import check_backbone
         from arrbench_rankers.arr.training import Schedule
         from arrbench_rankers.arr.training import train as train_model
         from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
@@ -74,8 +75,7 @@ class Arr(Generative):
         self._tokenizer = backbones.load_tokenizer(
             o.backbone, texts, self._scheme.words(train.corpus), self.context
         )
-        self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, in_full)
-        check_backbone(self._model.config)
+        self._take(backbones.load_causal_lm(o.backbone, self._tokenizer, in_full))
         self.index(train.corpus)
         made = examples(train, self._prompts, self._index, o)
         self.facts["train_queries_without_list"] = len(train.queries) - len(made)
@@ -91,8 +91,18 @@ class Arr(Generative):
             schedule,
             self.context,
             dev_ndcg if dev.queries else None,
+            self._reading,
         )
         self._model.to(getattr(torch, self.context.dtype))
+
+    def _take(self, model: Any) -> None:
+        from arrbench_rankers.arr.probe import reading
+
+        self._model = model
+        self._reading, fault = reading(model)
+        self.facts["packed"] = self._reading.packed
+        if fault:
+            self.facts["not_packed_because"] = fault
 
     def index(self, corpus: Corpus) -> None:
         """Write the documents' docIDs and build their prefix tree."""
@@ -117,7 +127,7 @@ class Arr(Generative):
         self._prompter = Prompter(
             self._tokenizer, self.options.prompt, self.options.query_tokens, room, self.context.seed
         )
-        self._decoder = Decoder(self._model, index, self._tokenizer.eos_token_id, self.options)
+        self._decoder = Decoder(self._model, index, self._tokenizer.eos_token_id, self.options, self._reading)
         self.parameters = backbones.parameter_count(self._model)
         self.index_bytes = index.nbytes
         self.facts["docid_tree_nodes"] = len(index.tree)
@@ -154,7 +164,7 @@ class Arr(Generative):
         ranker = super().load(folder, context)
         model = str(folder / "model")
         ranker._tokenizer = backbones.load_tokenizer(model, [], [], context)
-        ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
+        ranker._take(backbones.load_causal_lm(model, ranker._tokenizer, context))
         ranker._use(DocIdIndex.load(folder))
         return ranker
 

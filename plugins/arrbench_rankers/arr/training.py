@@ -14,7 +14,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from arrbench.ranker import Context
 from arrbench_rankers.arr.examples import Example
-from arrbench_rankers.arr.packing import Tensors, collate, edge_log_probs
+from arrbench_rankers.arr.packing import Tensors
+from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.stoical import stoical_loss
 
 MAX_GRAD_NORM = 1.0
@@ -43,10 +44,11 @@ class Collator:
     """
 
     pad: int
+    reading: Reading = PACKED
 
     def __call__(self, examples: Sequence[Example]) -> Tensors:
-        batch = collate([example.row for example in examples], self.pad)
-        targets = np.zeros(batch["parents"].shape, np.float32)
+        batch = self.reading.collate([example.row for example in examples], self.pad)
+        targets = np.zeros(batch["tokens"].shape, np.float32)
         for i, example in enumerate(examples):
             targets[i, : len(example.targets) - 1] = example.targets[1:]
         return {**batch, "targets": torch.from_numpy(targets)}
@@ -55,10 +57,12 @@ class Collator:
 class StoicalTrainer(Trainer):
     """Trainer with the SToICaL loss; the mean over a step's queries is its loss."""
 
+    reading: Reading = PACKED
+
     def compute_loss(
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        return stoical_loss(edge_log_probs(model, inputs), inputs["targets"])
+        return stoical_loss(self.reading.edge_log_probs(model, inputs), inputs["targets"])
 
 
 class Progress(TrainerCallback):
@@ -88,6 +92,7 @@ def train(
     schedule: Schedule,
     context: Context,
     dev_ndcg: Callable[[], float] | None,
+    reading: Reading = PACKED,
 ) -> None:
     """Train in place, in float32 or with the context's half precision in the forward pass.
 
@@ -99,9 +104,10 @@ def train(
             model=model,
             args=_arguments(folder, schedule, context),
             train_dataset=list(examples),
-            data_collator=Collator(pad),
+            data_collator=Collator(pad, reading),
             callbacks=[Progress(context, dev_ndcg)],
         )
+        trainer.reading = reading
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         # mixed precision wraps forward for good; what ranks must be what a saved copy will be

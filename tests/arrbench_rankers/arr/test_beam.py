@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from arrbench_rankers.arr.beam import Search, TreeOnDevice, beam_search
 from arrbench_rankers.arr.exact import exact_scores, parts
-from arrbench_rankers.arr.packing import FULL_ATTENTION
 from arrbench_rankers.arr.trie import PrefixTree
 
 END = 2
@@ -45,7 +44,10 @@ def test_as_wide_as_the_tree_it_is_exhaustive(model, docids, mean):
         assert (np.diff(scores) <= 0).all()
 
 
-@pytest.mark.parametrize("family", sorted(FULL_ATTENTION))
+@pytest.mark.parametrize(
+    "family",
+    ["falcon", "gemma3_text", "gpt2", "gpt_neox", "llama", "llama4_text", "mistral-windowed", "opt", "qwen3"],
+)
 def test_every_family_reads_beams_behind_its_cache_as_it_reads_rows(small_lm, family):
     model = small_lm(family)
     docids = [(10, 11, END), (10, END), (12, 13, 14, END), (10, 11, 15, END), (16, END)]
