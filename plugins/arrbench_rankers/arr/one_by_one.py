@@ -30,8 +30,9 @@ def collate(rows: Sequence[Row], pad: int) -> Tensors:
     `place` and `tokens` [rows, E]: edge e's log-probability is that of tokens[e] behind place[e] of
     sequence[e].
     """
-    edges = max(len(row.tree) - 1 for row in rows)
-    sequence, place, tokens = (np.zeros((len(rows), edges), np.int64) for _ in range(3))
+    shape = len(rows), max(len(row.tree) - 1 for row in rows)
+    sequence, tokens = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    place = np.full(shape, min(len(row.prompt) for row in rows) - 1)
     made: list[NDArray[np.int64]] = []
     for i, (prompt, tree) in enumerate((row.prompt, row.tree) for row in rows):
         ends, path_of = _paths(tree)
@@ -52,29 +53,28 @@ def collate(rows: Sequence[Row], pad: int) -> Tensors:
 
 def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
     """log p(token | prompt, prefix) of each tree edge [rows, edges], as `packing.edge_log_probs`."""
-    chosen, ids = batch["sequence"].flatten(), batch["input_ids"]
-    place, tokens = batch["place"].flatten(), batch["tokens"].flatten()
-    group = max(1, FLOATS // (ids.shape[1] * model.config.get_text_config().vocab_size))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    chosen, place, tokens = (batch[name].flatten() for name in ("sequence", "place", "tokens"))
     found, order = [], []
-    for start in range(0, len(ids), group):
-        stop = start + group
-        log_probs = _log_probs(model, ids[start:stop], batch["attention_mask"][start:stop])
-        here = ((chosen >= start) & (chosen < stop)).nonzero()[:, 0]
-        found.append(log_probs[chosen[here] - start, place[here], tokens[here]])
+    for group in _groups(model, ids):
+        logits, first = _logits(model, ids[group], mask[group], int(place.min()))
+        here = ((chosen >= group.start) & (chosen < group.stop)).nonzero()[:, 0]
+        at = chosen[here] - group.start, place[here] - first
+        found.append(logits[*at, tokens[here]] - logits.logsumexp(-1)[at])
         order.append(here)
     return torch.cat(found)[torch.cat(order).argsort()].view(batch["tokens"].shape)
 
 
 def next_log_probs(model: Any, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
     """Log-probabilities [sequences, vocabulary] of what follows each sequence of tokens, none empty."""
-    pad = model.config.get_text_config().pad_token_id or 0
-    ids, mask = _padded([np.array(tokens, np.int64) for tokens in sequences], pad)
-    group = max(1, FLOATS // (ids.shape[1] * model.config.get_text_config().vocab_size))
+    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    ids, mask = (t.to(model.device) for t in _padded([np.array(s, np.int64) for s in sequences], pad))
+    shortest = min(map(len, sequences))
     found = []
-    for start in range(0, len(ids), group):
-        part = mask[start : start + group].to(model.device)
-        log_probs = _log_probs(model, ids[start : start + group].to(model.device), part)
-        found.append(log_probs[torch.arange(len(part), device=model.device), part.sum(1) - 1])
+    for group in _groups(model, ids):
+        logits, first = _logits(model, ids[group], mask[group], shortest - 1)
+        last = mask[group].sum(1) - 1 - first
+        found.append(logits[torch.arange(len(last), device=last.device), last].log_softmax(-1))
     return torch.cat(found)
 
 
@@ -138,7 +138,16 @@ def _padded(sequences: Sequence[NDArray[np.int64]], pad: int) -> tuple[torch.Ten
     return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
 
 
-def _log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    log_probs: torch.Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    return log_probs
+def _groups(model: Any, ids: torch.Tensor) -> list[slice]:
+    """The sequences [S, W] that one forward pass may read together."""
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    size = max(1, FLOATS // (ids.shape[1] * vocabulary))
+    return [slice(start, min(start + size, len(ids))) for start in range(0, len(ids), size)]
+
+
+def _logits(model: Any, ids: torch.Tensor, mask: torch.Tensor, first: int) -> tuple[torch.Tensor, int]:
+    """Logits, in float32 at least, from about place `first` of the sequences on, and the exact place."""
+    keep = ids.shape[1] - first
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
+    # counted from the end, for a model may give all of them whatever it is asked to keep
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)), ids.shape[1] - logits.shape[1]

@@ -26,13 +26,13 @@ prompts = st.lists(st.integers(3, 39), min_size=1, max_size=6)
 
 def test_a_batch_by_hand():
     tree = PrefixTree.build([(10, END), (10, 11, END), (12, END)])
-    batch = one_by_one.collate([Row([1, 3], tree), Row([1], PrefixTree.build([(9,)]))], pad=0)
-    assert batch["input_ids"].tolist() == [[1, 3, 12, 0], [1, 3, 10, 11], [1, 0, 0, 0]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+    batch = one_by_one.collate([Row([1, 3], tree), Row([1, 4, 3], PrefixTree.build([(9,)]))], pad=0)
+    assert batch["input_ids"].tolist() == [[1, 3, 12, 0], [1, 3, 10, 11], [1, 4, 3, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 0]]
     # edges: 10, 12 behind the root; end, 11 behind 10; end behind 12; end behind 10 11
     assert batch["tokens"].tolist() == [[10, 12, END, 11, END, END], [9, 0, 0, 0, 0, 0]]
     assert batch["sequence"][0].tolist()[2:] == [1, 1, 0, 1]
-    assert batch["place"].tolist() == [[1, 1, 2, 2, 2, 3], [0, 0, 0, 0, 0, 0]]
+    assert batch["place"].tolist() == [[1, 1, 2, 2, 2, 3], [2, 1, 1, 1, 1, 1]]
 
 
 def gradient(model, log_probs):

@@ -7,6 +7,7 @@ import torch
 
 from arrbench.errors import UsageError
 from arrbench_rankers.arr import attention, probe
+from arrbench_rankers.arr.beam import PrefixReader
 from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED
 
 HUGE = {"sliding_window": 4096}  # no row of the probe's exceeds it; a small model of the kind must tell
@@ -54,6 +55,13 @@ def test_a_window_that_the_mask_forgets_is_noticed(small_lm, family, monkeypatch
     monkeypatch.setattr(attention, "_near", lambda *_: torch.ones(1, 1, 1, dtype=torch.bool))
     with pytest.warns(UserWarning, match="sliding_window = 4"):
         assert probe.reading(small_lm(family, **HUGE))[0] is ONE_BY_ONE
+
+
+def test_a_cache_that_is_read_wrongly_is_noticed(small_lm, monkeypatch):
+    read = PrefixReader.read
+    monkeypatch.setattr(PrefixReader, "read", lambda self, *asked: (read(self, *asked)[0] + 1, asked[1]))
+    with pytest.warns(UserWarning, match="behind a cache"):
+        assert probe.reading(small_lm("llama"))[0] is ONE_BY_ONE
 
 
 def test_half_precision_is_judged_by_its_own_rounding(small_lm):
