@@ -81,7 +81,7 @@ def _read(model: Any, reading: Reading, rows: list[Row]) -> torch.Tensor:
 def _read_cached(model: Any, reading: Reading, rows: list[Row]) -> torch.Tensor:
     """The same edges [rows, edges], each level of the tree read behind the prompts' cache."""
     tree = rows[0].tree
-    parent, token = (torch.from_numpy(array).to(model.device) for array in (tree.parent, tree.token))
+    parent, token = (torch.from_numpy(a).long().to(model.device) for a in (tree.parent, tree.token))
     reader = reading.reader(model, [row.prompt for row in rows])
     log_probs, level = reader.first, torch.zeros(1, dtype=torch.long, device=model.device)
     slots = torch.zeros(len(rows), 1, 0, dtype=torch.long, device=model.device)
