@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from arrbench_rankers.arr.continuations import Continuations, continuations, in_corpus
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.options import ArrOptions
-from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
+from arrbench_rankers.arr.packing import Row
+from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.stoical import Floats, edge_targets, item_weights
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
@@ -61,13 +62,15 @@ class Prefixes:
     target: Floats
 
 
-def facts(model: Any, index: DocIdIndex, asked: Sequence[Asked], options: ArrOptions) -> dict[str, float]:
+def facts(
+    model: Any, index: DocIdIndex, asked: Sequence[Asked], options: ArrOptions, reading: Reading = PACKED
+) -> dict[str, float]:
     """`invalid_mass_depth_t`, `invalid_mass_own_depth_t` and `calibration_depth_t` for the first depths.
 
     A depth that no prefix reaches is left out.
     """
     prefixes = [_prefixes(one, index, options) for one in asked]
-    measured = list(_measured(model, prefixes))
+    measured = list(_measured(model, prefixes, reading))
     if not measured:
         return {}
     depth = np.concatenate([p.depth for p in prefixes])
@@ -102,14 +105,15 @@ def _prefixes(asked: Asked, index: DocIdIndex, options: ArrOptions) -> Prefixes:
 
 @torch.inference_mode()
 def _measured(
-    model: Any, prefixes: Sequence[Prefixes]
+    model: Any, prefixes: Sequence[Prefixes], reading: Reading
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Invalid mass and total variation distance at each query's prefixes [prefixes]."""
+    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
     for start in range(0, len(prefixes), BATCH):
         batch = prefixes[start : start + BATCH]
-        inputs = collate([one.row for one in batch], model.config.pad_token_id or 0)
+        inputs = reading.collate([one.row for one in batch], pad)
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-        found = edge_log_probs(model, inputs).double().exp().cpu().numpy()
+        found = reading.edge_log_probs(model, inputs).double().exp().cpu().numpy()
         for one, p in zip(batch, np.split(found, np.cumsum(inputs["counts"].cpu())[:-1]), strict=True):
             prefix = one.allowed.prefix
             valid = np.bincount(prefix, p, len(one.depth))

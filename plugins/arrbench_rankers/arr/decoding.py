@@ -19,6 +19,7 @@ from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.options import ArrOptions
 from arrbench_rankers.arr.proofs import Proofs
+from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.search_order import ByScore, Drawn, query_seeds
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
@@ -45,8 +46,18 @@ class Decoder:
     spends its budget.
     """
 
-    def __init__(self, model: Any, index: DocIdIndex, end: int, options: ArrOptions, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        index: DocIdIndex,
+        end: int,
+        options: ArrOptions,
+        seed: int,
+        reading: Reading = PACKED,
+    ) -> None:
         self.model, self.index, self.end, self.options, self.seed = model, index, end, options, seed
+        self._reading = reading
+        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
         self.proofs = Proofs()
         self.halved = 0  # passes that a device had no memory for
         if not self._read_whole(index.tree):  # what queries share is made before the first is timed
@@ -79,7 +90,9 @@ class Decoder:
     def _score(self, asked: Sequence[Asked], k: int) -> list[Best]:
         prompts, trees = [one.prompt for one in asked], [one.tree for one in asked]
         mean, renormalised = self.options.length == "mean", self.options.normalise == "tree"
-        scores = exact_scores(self.model, prompts, trees, mean, renormalised, self._count_halved)
+        scores = exact_scores(
+            self.model, prompts, trees, mean, renormalised, self._count_halved, self._reading
+        )
         rankings: list[Best] = []
         for one, values in zip(asked, scores, strict=True):
             best = (-values).argsort(kind="stable")[:k]
@@ -120,7 +133,7 @@ class Decoder:
             some = asked[start : start + group]
             seeds = query_seeds([one.query.text for one in some], self.seed).to(self.model.device)
             order = Drawn(seeds) if drawn else ByScore()
-            found += search(self.model, [one.prompt for one in some], tree, order, limits)
+            found += search(self.model, [one.prompt for one in some], tree, order, limits, self._reading)
         return found
 
     def _limits(self, k: int, tree: TreeTensors) -> Limits:
@@ -139,7 +152,7 @@ class Decoder:
 
     @cached_property
     def _forward_seconds(self) -> dict[int, float]:
-        return forward_seconds(self.model)
+        return forward_seconds(self.model, self._reading)
 
     @cached_property
     def _corpus_tree(self) -> TreeTensors:
@@ -149,7 +162,7 @@ class Decoder:
         o, model = self.options, self.model
         # a draw goes from node to child, so the children's probabilities must sum to 1
         renormalised = o.normalise == "tree" or o.decode == "sample"
-        return TreeTensors(tree, model.config.vocab_size, model.device, renormalised, o.length == "mean")
+        return TreeTensors(tree, self._vocabulary, model.device, renormalised, o.length == "mean")
 
     def audit(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> dict[str, float | int]:
         """How much of the exact top k a beam finds, over up to AUDITED queries whose top k is proved.
@@ -181,6 +194,6 @@ class Decoder:
         spelt: list[list[str | None]] = []
         for start in range(0, len(prompts), group):
             some, longest = prompts[start : start + group], self.index.longest + 1
-            _, documents = generate(self.model, some, tree, self.end, k, longest)
+            _, documents = generate(self.model, some, tree, self.end, k, longest, self._reading)
             spelt += [[self.index.ids[d] if d >= 0 else None for d in row] for row in documents.tolist()]
         return spelt

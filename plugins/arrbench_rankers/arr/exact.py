@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from arrbench.errors import UsageError
+from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.head import columns, narrowed
-from arrbench_rankers.arr.packing import Edges, Row, additive, collate, predicting, visible
+from arrbench_rankers.arr.packing import Edges, Row, collate, predicting, visible
+from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED, Reading
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
 CPU_FLOATS = 2**22  # a CPU gains nothing from larger batches: they leave its caches
+UNCUT = 2**62  # nodes
 ROW_NODES = 256  # nodes a row is cut to: attention costs their square, a new row the prompt's keys
 CHUNK = 64  # predictions whose normalisers are computed together, within a CPU's caches
 
@@ -51,6 +55,7 @@ def exact_scores(
     mean: bool,
     renormalised: bool = False,
     on_halved: Callable[[], None] = lambda: None,
+    reading: Reading = PACKED,
 ) -> list[NDArray[np.float32]]:
     """score(d) = Σ_t log p(d_t | q̄, d_<t) of every document of a prompt's tree: [documents] a prompt.
 
@@ -59,7 +64,8 @@ def exact_scores(
     runs out of memory the number of rows in a pass is halved and `on_halved` called. Raises UsageError
     where a single row is too much, and where a prediction isn't a finite number.
     """
-    most = max(1, min(ROW_NODES, FLOATS // model.config.vocab_size))
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    most = max(1, min(ROW_NODES, FLOATS // vocabulary)) if reading.packed else UNCUT
     steps = [np.zeros(len(tree)) for tree in trees]  # what the edge into a node adds to a sum; 0 at the root
     rows: list[Piece] = []
     for query, (prompt, tree) in enumerate(zip(prompts, trees, strict=True)):
@@ -70,8 +76,9 @@ def exact_scores(
             past, last = _read_prompt(model, prompt), prompt[-1:]
             edges = [Edges(tree.parent[nodes], tree.token[nodes]) for nodes in cut]
             behind = [Piece(query, n, Row(last, tree, e)) for n, e in zip(cut, edges, strict=True)]
-            _fill(steps, model, behind, past, renormalised, on_halved)
-    _fill(steps, model, rows, None, renormalised, on_halved)
+            _fill(steps, model, behind, partial(_edges, past=past, renormalised=renormalised), on_halved)
+    read = partial(_edges, past=None, renormalised=renormalised) if reading.packed else _edges_one_by_one
+    _fill(steps, model, rows, read, on_halved)
     return [_scores(tree, found, mean, renormalised) for tree, found in zip(trees, steps, strict=True)]
 
 
@@ -114,8 +121,7 @@ def _fill(
     steps: list[NDArray[np.float64]],
     model: Any,
     rows: Sequence[Piece],
-    past: DynamicCache | None,
-    renormalised: bool,
+    read: Callable[[Any, Sequence[Row]], NDArray[np.float64]],
     on_halved: Callable[[], None],
 ) -> None:
     """Read rows, the longest first, as many a pass as fit, and write down what their edges add."""
@@ -124,7 +130,7 @@ def _fill(
     while left:
         batch = left[-min(most, _fitting(left[-1], model)) :]
         try:
-            found = _edges(model, [piece.row for piece in batch], past, renormalised)
+            found = read(model, [piece.row for piece in batch])
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise UsageError(
@@ -143,7 +149,7 @@ def _fill(
 def _fitting(longest: Piece, model: Any) -> int:
     """How many rows no longer than this one fit one forward pass; at least one."""
     floats = min(FLOATS, CPU_FLOATS) if model.device.type == "cpu" else FLOATS
-    predictions = len(longest.row.block.read) * model.config.vocab_size
+    predictions = len(longest.row.block.read) * model.config.get_text_config(decoder=True).vocab_size
     return max(1, floats // (longest.length**2 + predictions))
 
 
@@ -151,20 +157,24 @@ def _edges(
     model: Any, rows: Sequence[Row], past: DynamicCache | None, renormalised: bool
 ) -> NDArray[np.float64]:
     """log p of each row's edges [edges], row after row; their bare logits where p is `renormalised` later."""
-    collated = collate(rows, model.config.pad_token_id or 0, width=0)  # alike in length: nothing to share
+    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    collated = collate(rows, pad, width=0)  # alike in length: nothing to share
     emitted = np.unique(collated["tokens"].numpy()) if renormalised else None
     batch = {name: tensor.to(model.device) for name, tensor in collated.items()}
-    mask, cache = additive(visible(batch["stops"])), None
+    seen, cache = visible(batch["stops"]), None
+    keys = positions = batch["position_ids"]
     if past is not None:
         before = past.get_seq_length()
-        mask, cache = torch.nn.functional.pad(mask, (before, 0)), _shared(past, len(mask))
-        batch["position_ids"] += before
+        seen, cache = torch.nn.functional.pad(seen, (before, 0), value=True), _shared(past, len(seen))
+        positions = positions + before
+        prompt = torch.arange(before, device=positions.device).expand(len(positions), -1)
+        keys = torch.cat([prompt, positions], 1)
     head = nullcontext() if emitted is None else narrowed(model, emitted)
     with head, predicting(model, batch["read"]):
         logits = model(
             input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=mask.to(model.dtype),
+            position_ids=positions,
+            attention_mask=attention_mask(seen, positions, keys, model.config, model.dtype),
             past_key_values=cache,
             use_cache=past is not None,
         ).logits[0]
@@ -176,6 +186,14 @@ def _edges(
         normalisers = torch.cat([_logsumexp_(part.to(kind)) for part in logits.split(CHUNK)])
         found -= normalisers[batch["parents"]]
     values: NDArray[np.float64] = found.double().cpu().numpy()
+    return values
+
+
+def _edges_one_by_one(model: Any, rows: Sequence[Row]) -> NDArray[np.float64]:
+    """log p of each row's edges [edges], row after row, for a model that can't read a packed tree."""
+    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    batch = {name: tensor.to(model.device) for name, tensor in ONE_BY_ONE.collate(rows, pad).items()}
+    values: NDArray[np.float64] = ONE_BY_ONE.edge_log_probs(model, batch).double().cpu().numpy()
     return values
 
 

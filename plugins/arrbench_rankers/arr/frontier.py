@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from arrbench_rankers.arr.reader import PROMPT, NodeReader
+from arrbench_rankers.arr.reader import PROMPT
+from arrbench_rankers.arr.reading import Reader
 from arrbench_rankers.arr.search_order import Order
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 
@@ -85,7 +86,7 @@ class Frontier:
         )
 
 
-def opened(reader: NodeReader, tree: TreeTensors, order: Order, limits: Limits, most: int | None) -> Frontier:
+def opened(reader: Reader, tree: TreeTensors, order: Order, limits: Limits, most: int | None) -> Frontier:
     """The frontier once the prompts are read: the root's children."""
     device, queries = reader.first.device, len(reader.first)
     none = torch.zeros(queries, 0, dtype=torch.long, device=device)
@@ -109,7 +110,7 @@ def opened(reader: NodeReader, tree: TreeTensors, order: Order, limits: Limits, 
 
 
 def step(
-    reader: NodeReader,
+    reader: Reader,
     tree: TreeTensors,
     order: Order,
     frontier: Frontier,

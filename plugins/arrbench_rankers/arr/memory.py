@@ -84,7 +84,7 @@ def _activations(config: Any, load: Load) -> int:
     """
     text = config.get_text_config()
     hidden, layers, tokens = text.hidden_size, text.num_hidden_layers, load.rows * load.width
-    heads = text.num_attention_heads
+    heads = getattr(text, "num_attention_heads", None) or 1  # recurrent layers have none
     key_heads = getattr(text, "num_key_value_heads", None) or heads
     feed_forward = getattr(text, "intermediate_size", None) or 4 * hidden
     layer = 8 * hidden + 2 * hidden * key_heads // heads + 4 * feed_forward

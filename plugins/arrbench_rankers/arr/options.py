@@ -15,7 +15,9 @@ Decode = Literal["exact", "best-first", "beam", "greedy", "sample"]
 class ArrOptions(BaseOptions):
     """Options of autoregressive ranking; the defaults are those of `arr-stoical`."""
 
-    backbone: str = Field("tiny", description="causal LM: tiny, a Hugging Face id or a local folder")
+    backbone: str = Field(
+        "tiny", description="causal LM: tiny, a Hugging Face id, a local folder or a GGUF file"
+    )
     item: Item = Field(
         "fractional", description="item weights λ(r): 1/r^alpha, (n-r+1)/n, or the top document alone"
     )

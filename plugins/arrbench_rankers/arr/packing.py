@@ -23,54 +23,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
-from arrbench.errors import UsageError
+from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 LINE = 96  # tokens a line: attention pays for the square of its width, and fewer lines leave less padding
-
-# Families whose modelling code was seen to honour a 4-D additive mask and explicit positions.
-FULL_ATTENTION = frozenset(
-    {
-        "llama",
-        "qwen2",
-        "qwen3",
-        "phi3",
-        "olmo2",
-        "granite",
-        "gpt_neox",
-        "gpt2",
-        "opt",
-        "falcon",
-        "gemma",
-        "mistral",
-    }
-)
 Tensors = dict[str, torch.Tensor]
 
 
-def check_backbone(config: PreTrainedConfig) -> None:
-    """Raises UsageError for a backbone that might read a packed row wrongly without a word."""
-    kind = config.model_type
-    named = f"{kind} with alibi" if getattr(config, "alibi", False) else kind
-    if named not in FULL_ATTENTION:
-        raise UsageError(
-            f"arr can't pack docIDs for a backbone of type {named!r}; "
-            f"types that work: {', '.join(sorted(FULL_ATTENTION))}"
-        )
-
-
 def longest_row(config: PreTrainedConfig) -> int:
-    """How many positions a prompt and a docID may take together: the model's, or its window."""
-    positions = getattr(config, "max_position_embeddings", None) or 2048
-    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    window = getattr(config, "sliding_window", None)
-    plain_window = getattr(config, "layer_types", None) is None and getattr(
-        config, "use_sliding_window", True
-    )
-    return min(positions, window) if window and (windowed or plain_window) else positions
+    """How many positions a prompt and a docID may take together."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 2048
 
 
 @dataclass(frozen=True)
@@ -216,16 +181,6 @@ def visible(stops: torch.Tensor) -> torch.Tensor:
     return (places <= places[:, None]) & (places[:, None] < stops[:, None, :])
 
 
-def additive(visible: torch.Tensor) -> torch.Tensor:
-    """A float32 mask to add to attention scores: 0 where visible, else the lowest finite number.
-
-    `visible` is [lines, queries, keys], the mask [lines, 1, queries, keys]. (A boolean mask is silently
-    misread under eager attention.)
-    """
-    mask = torch.zeros(visible.shape, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(torch.float32).min)[:, None]
-
-
 def _own(model: Any) -> Any:
     """The model itself, where Trainer spreads it over several devices."""
     return model.module if isinstance(model, DistributedDataParallel) else model
@@ -251,11 +206,14 @@ def predicting(model: Any, read: torch.Tensor) -> Iterator[None]:
 
 def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
     """log p(token | prompt, prefix) of each edge [edges], in float32 or the model's float64."""
+    own, positions = _own(model), batch["position_ids"]
     with predicting(model, batch["read"]):
         logits = model(
             input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=additive(visible(batch["stops"])).to(_own(model).dtype),
+            position_ids=positions,
+            attention_mask=attention_mask(
+                visible(batch["stops"]), positions, positions, own.config, own.dtype
+            ),
             use_cache=False,
         ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arrbench_rankers.arr.index import DocIdIndex
     from arrbench_rankers.arr.lora import Adapters
     from arrbench_rankers.arr.prompt import Prompter
+    from arrbench_rankers.arr.reading import Reading
 
 
 class Arr(Generative):
@@ -50,6 +51,7 @@ class Arr(Generative):
         self._model: Any = None
         self._tokenizer: Any = None
         self._adapters: Adapters | None = None
+        self._reading: Reading
         self._index: DocIdIndex
         self._scheme = AskedScheme.of(self.options.docid).made(context.seed)
         self._prompter: Prompter
@@ -87,7 +89,6 @@ class Arr(Generative):
         from arrbench_rankers import backbones
         from arrbench_rankers.arr import memory
         from arrbench_rankers.arr.examples import examples
-        from arrbench_rankers.arr.packing import check_backbone
         from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
 
         o = self.options
@@ -102,8 +103,7 @@ class Arr(Generative):
         needs = (o, self.context, config, len(self._tokenizer))
         memory.check_fits(*needs, width=o.query_tokens, free=free)
         held = dataclasses.replace(self.context, dtype=memory.held_dtype(o, self.context))
-        self._model = backbones.load_causal_lm(o.backbone, self._tokenizer, held)
-        check_backbone(self._model.config)
+        self._take(backbones.load_causal_lm(o.backbone, self._tokenizer, held))
         self.index(train.corpus)
         made = examples(train, self._prompts, self._index, o, self.context.seed)
         memory.check_fits(*needs, width=max(example.row.width for example in made), free=free)
@@ -115,6 +115,15 @@ class Arr(Generative):
         self._train(made, range(known, len(self._tokenizer)), dev_ndcg if dev.queries else None)
         self._calibrate(dev)
         self._model.to(getattr(torch, self.context.dtype))
+
+    def _take(self, model: Any) -> None:
+        from arrbench_rankers.arr.probe import reading
+
+        self._model = model
+        self._reading, fault = reading(model)
+        self.facts["packed"] = self._reading.packed
+        if fault:
+            self.facts["not_packed_because"] = fault
 
     def _calibrate(self, dev: Split) -> None:
         """Say in `facts` how the trained model fits the tree of docIDs, at prefixes of the dev split."""
@@ -128,7 +137,7 @@ class Arr(Generative):
             relevant = (d for d in dev.judgments.ranked(query.id) if d not in query.excluded)
             listed = [known[d] for d in relevant if d in known]
             asked.append(calibration.Asked(prompt, listed, [known[d] for d in own.ids]))
-        self.facts |= calibration.facts(self._model, self._index, asked, self.options)
+        self.facts |= calibration.facts(self._model, self._index, asked, self.options, self._reading)
 
     def _train(
         self, made: Sequence[Example], new_tokens: Sequence[int], dev_ndcg: Callable[[], float] | None
@@ -157,7 +166,7 @@ class Arr(Generative):
             else None
         )
         pad = self._tokenizer.pad_token_id
-        events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept)
+        events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept, self._reading)
         if o.lora_rank:
             read = backbones.weights(o.backbone, self.context)
             self._model, self._adapters = lora.merge(model, read)
@@ -201,9 +210,8 @@ class Arr(Generative):
         self._prompter = Prompter(
             self._tokenizer, self.options.prompt, self.options.query_tokens, room, self.context.seed
         )
-        self._decoder = Decoder(
-            self._model, index, self._tokenizer.eos_token_id, self.options, self.context.seed
-        )
+        end, seed = self._tokenizer.eos_token_id, self.context.seed
+        self._decoder = Decoder(self._model, index, end, self.options, seed, self._reading)
         self.parameters = backbones.parameter_count(self._model)
         self.index_bytes = index.nbytes
         self.facts["docids_numbered"] = index.numbered
@@ -255,9 +263,10 @@ class Arr(Generative):
         if o.lora_rank:
             base = backbones.load_causal_lm(o.backbone, ranker._tokenizer, context)
             read = backbones.weights(o.backbone, context)
-            ranker._model, ranker._adapters = lora.load_merged(base, folder / "adapters", read)
+            merged, ranker._adapters = lora.load_merged(base, folder / "adapters", read)
+            ranker._take(merged)
         else:
-            ranker._model = backbones.load_causal_lm(model, ranker._tokenizer, context)
+            ranker._take(backbones.load_causal_lm(model, ranker._tokenizer, context))
         ranker._scheme.load(folder)
         ranker._use(DocIdIndex.load(folder))
         return ranker

@@ -26,7 +26,8 @@ from arrbench_rankers.arr.checkpoints import (
 )
 from arrbench_rankers.arr.examples import Example
 from arrbench_rankers.arr.objective import Objective
-from arrbench_rankers.arr.packing import Tensors, collate, edge_log_probs
+from arrbench_rankers.arr.packing import Tensors
+from arrbench_rankers.arr.reading import PACKED, Reading
 
 MAX_GRAD_NORM = 1.0
 REPORT_STEPS = 10
@@ -66,9 +67,10 @@ class Collator:
     """
 
     pad: int
+    reading: Reading = PACKED
 
     def __call__(self, examples: Sequence[Example]) -> Tensors:
-        batch = collate([example.row for example in examples], self.pad)
+        batch = self.reading.collate([example.row for example in examples], self.pad)
         targets = np.concatenate([example.targets for example in examples], dtype=np.float32)
         listed, longest = np.max([example.paths.shape for example in examples], axis=0)
         paths = np.zeros((len(examples), listed, longest), np.int64)
@@ -91,7 +93,7 @@ class StoicalTrainer(Trainer):
         self,
         objective: Objective,
         *,
-        data_collator: Callable[[Sequence[Example]], Tensors],
+        data_collator: Collator,
         **arguments: Any,
     ) -> None:
         # examples reach training_step as they are: tensors of them could not be parted
@@ -155,7 +157,8 @@ class StoicalTrainer(Trainer):
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         finishing = self._objective.finishing(self.state.global_step, self.state.max_steps)
-        return self._share * self._objective.loss(edge_log_probs(model, inputs), inputs, finishing)
+        log_probs = self._tensors.reading.edge_log_probs(model, inputs)
+        return self._share * self._objective.loss(log_probs, inputs, finishing)
 
 
 class Progress(TrainerCallback):
@@ -187,6 +190,7 @@ def train(
     context: Context,
     dev_ndcg: Callable[[], float] | None,
     checkpoints: Checkpoints | None = None,
+    reading: Reading = PACKED,
 ) -> Events:
     """Train in place what isn't frozen, in float32 or with the context's half precision forward.
 
@@ -209,7 +213,7 @@ def train(
                 model=model,
                 args=_arguments(str(folder), schedule, context),
                 train_dataset=list(examples),
-                data_collator=Collator(pad),
+                data_collator=Collator(pad, reading),
                 callbacks=[Progress(context, dev_ndcg)],
             )
             trainer.remove_callback(PrinterCallback)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig
 
 from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss
@@ -169,6 +170,7 @@ class TableModel(torch.nn.Module):
     """Logits by place of a line, for the gradient to be checked against finite differences."""
 
     dtype = torch.float64
+    config = LlamaConfig()
 
     def __init__(self, logits):
         super().__init__()
