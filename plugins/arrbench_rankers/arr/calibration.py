@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from arrbench_rankers.arr.continuations import Continuations, continuations, in_corpus
 from arrbench_rankers.arr.index import DocIdIndex
@@ -33,7 +32,7 @@ from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 QUERIES = 100  # of a dev split that are measured
 OWN = 10  # documents that the model ranks first
-BATCH = 16  # queries in a forward pass
+BATCH = 8  # queries in a forward pass
 DEPTHS = 8  # steps that are reported
 
 
@@ -69,17 +68,14 @@ def facts(
 
     A depth that no prefix reaches is left out.
     """
-    prefixes = [_prefixes(one, index, options) for one in asked]
-    measured = list(_measured(model, prefixes, reading))
+    measured = list(_measured(model, index, asked, options, reading))
     if not measured:
         return {}
-    depth = np.concatenate([p.depth for p in prefixes])
-    listed, own = (np.concatenate([getattr(p, name) for p in prefixes]) for name in ("listed", "own"))
-    invalid, distance = (np.concatenate(values) for values in zip(*measured, strict=True))
+    depth, listed, own, invalid, apart = (np.concatenate(values) for values in zip(*measured, strict=True))
     return {
         **_means("invalid_mass", depth, listed, invalid),
         **_means("invalid_mass_own", depth, own, invalid),
-        **_means("calibration", depth, listed, distance),
+        **_means("calibration", depth, listed, apart),
     }
 
 
@@ -105,20 +101,20 @@ def _prefixes(asked: Asked, index: DocIdIndex, options: ArrOptions) -> Prefixes:
 
 @torch.inference_mode()
 def _measured(
-    model: Any, prefixes: Sequence[Prefixes], reading: Reading
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Invalid mass and total variation distance at each query's prefixes [prefixes]."""
+    model: Any, index: DocIdIndex, asked: Sequence[Asked], options: ArrOptions, reading: Reading
+) -> Iterator[tuple[Ints, Floats, Floats, Floats, Floats]]:
+    """Each query's prefixes: depth, weights (listed, own), invalid mass and distance [prefixes]."""
     pad = model.config.get_text_config(decoder=True).pad_token_id or 0
-    for start in range(0, len(prefixes), BATCH):
-        batch = prefixes[start : start + BATCH]
+    for start in range(0, len(asked), BATCH):  # a root may have as many children as the corpus documents
+        batch = [_prefixes(one, index, options) for one in asked[start : start + BATCH]]
         inputs = reading.collate([one.row for one in batch], pad)
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         found = reading.edge_log_probs(model, inputs).double().exp().cpu().numpy()
         for one, p in zip(batch, np.split(found, np.cumsum(inputs["counts"].cpu())[:-1]), strict=True):
             prefix = one.allowed.prefix
             valid = np.bincount(prefix, p, len(one.depth))
-            apart = np.abs(p / valid[prefix] - one.target)
-            yield np.maximum(0, 1 - valid), np.bincount(prefix, apart, len(one.depth)) / 2
+            apart = np.bincount(prefix, np.abs(p / valid[prefix] - one.target), len(one.depth)) / 2
+            yield one.depth, one.listed, one.own, np.maximum(0, 1 - valid), apart
 
 
 def _means(name: str, depth: Ints, weights: Floats, values: Floats) -> Mapping[str, float]:

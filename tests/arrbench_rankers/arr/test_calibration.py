@@ -11,7 +11,9 @@ from arrbench_rankers.arr import calibration
 from arrbench_rankers.arr.calibration import Asked
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.options import ArrOptions
+from arrbench_rankers.arr.ragged import Ragged
 from arrbench_rankers.arr.ranker import Arr
+from arrbench_rankers.arr.trie import PrefixTree
 
 END = 2
 corpora = st.lists(
@@ -23,7 +25,8 @@ corpora = st.lists(
 
 
 def index_of(docids):
-    return DocIdIndex(tuple(map(str, range(len(docids)))), docids)
+    ids = tuple(map(str, range(len(docids))))
+    return DocIdIndex(ids, Ragged.of(docids), PrefixTree.build(docids), closed=True, numbered=0, corpus="")
 
 
 def naive(model, docids, asked, options):

@@ -136,3 +136,18 @@ def test_targets_that_are_no_numbers_are_refused_by_the_query_s_name():
     train = Split((Query("q7", "a dog"),), Judgments({"q7": {"dog": 2, "cat": 1}}), corpus)
     with pytest.raises(UsageError, match=r"query 'q7' \(2 documents\).*top=1e\+300 must be smaller"):
         Arr(Arr.Options(top=1e300), Context()).fit(train, train)
+
+
+def losses_of_a_training(split, **options):
+    reports = []
+    context = Context(report=lambda phase, done, total, **figures: reports.append(figures))
+    Arr(Arr.Options(epochs=10, batch=4, warmup=5, **options), context).fit(split, split)
+    return [figures["loss"] for figures in reports if "loss" in figures]
+
+
+def test_a_training_that_is_all_finish_is_one_of_next_token_prediction(split):
+    finished, ntp = losses_of_a_training(split, finish=10), losses_of_a_training(split, item="top1")
+    assert finished == pytest.approx(ntp, rel=1e-2)
+    plain, half = losses_of_a_training(split), losses_of_a_training(split, finish=5)
+    assert half[0] == plain[0]  # the first 10 of 20 steps
+    assert half[1] < plain[1]  # fewer documents' losses in the sum
