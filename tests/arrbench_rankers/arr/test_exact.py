@@ -1,6 +1,7 @@
 """Exact scores against one forward pass a candidate."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrbench.errors import UsageError
+from arrbench.ranker import Query
 from arrbench_rankers.arr import exact
 from arrbench_rankers.arr.exact import among_siblings, exact_scores, pieces
 from arrbench_rankers.arr.trie import PrefixTree
@@ -154,3 +156,13 @@ def test_damaged_weights_are_said(small_lm):
     model.lm_head.weight.data[10] = math.nan
     with pytest.raises(UsageError, match="aren't finite"):
         exact_scores(model, [[5, 3]], [PrefixTree.build([(10, END)])], False)
+
+
+def test_candidates_shown_in_the_prompt_and_named_twice_are_ranked_once_each(trained):
+    query = Query("q", "a dog", ("dog", "cat fish", "dog", "animal"))
+    prompter = replace(trained._prompter, style="candidates")
+    prompts = prompter.write([query], trained._index.name)
+    ((ids, scores),) = trained._decoder.rank([query], prompts, 10)
+    assert sorted(ids) == ["animal", "cat fish", "dog"]
+    docids = trained._index.subset(ids)
+    assert scores == pytest.approx(one_forward_a_candidate(trained._model, prompts[0], docids), abs=1e-4)
