@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import LlamaConfig
 
 from arrbench.ranker import Context
 from arrbench_rankers.arr import calibration
@@ -78,7 +79,7 @@ class Even(torch.nn.Module):
     """A model that gives each of ten tokens a tenth whatever it reads."""
 
     dtype, device = torch.float32, torch.device("cpu")
-    config = type("Config", (), {"pad_token_id": 0})
+    config = LlamaConfig(vocab_size=10, pad_token_id=0)
 
     def __init__(self):
         super().__init__()
