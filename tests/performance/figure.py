@@ -7,9 +7,12 @@ import statistics
 from collections.abc import Sequence
 
 
-def show(name: str, values: Sequence[float], goal: float, unit: str, as_json: bool) -> None:
-    """One line: the median of the repeats and its goal; lower is better."""
+def show(
+    name: str, values: Sequence[float], goal: float, unit: str, as_json: bool, better: str = "lower"
+) -> None:
+    """One line: the median of the repeats and its goal; `better` is lower or higher."""
     median = statistics.median(values)
-    figure = {"name": name, "ratio": median, "goal": goal, "better": "lower", "unit": unit}
+    figure = {"name": name, "ratio": median, "goal": goal, "better": better, "unit": unit}
     figure |= {"repeats": len(values), "min": min(values), "median": median}
-    print(json.dumps(figure) if as_json else f"{name}: {median:.3g} {unit} (goal: at most {goal:g})")
+    limit = "at most" if better == "lower" else "at least"
+    print(json.dumps(figure) if as_json else f"{name}: {median:.3g} {unit} (goal: {limit} {goal:g})")

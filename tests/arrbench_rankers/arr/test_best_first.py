@@ -54,7 +54,7 @@ def naive_scores(model, prompt, docids, normalise="vocabulary", mean=False):
 @given(
     docid_lists,
     st.integers(1, 16),
-    st.integers(1, 9),
+    st.integers(1, 24),
     st.sampled_from(["vocabulary", "tree"]),
     st.booleans(),
 )
@@ -72,7 +72,7 @@ def test_the_best_are_those_of_an_exhaustive_search_and_proved(model, docids, k,
 
 
 @settings(max_examples=40, deadline=None)
-@given(docid_lists, st.integers(1, 8), st.integers(1, 5), st.integers(0, 12), st.booleans())
+@given(docid_lists, st.integers(1, 8), st.integers(1, 20), st.integers(0, 12), st.booleans())
 def test_with_its_budget_spent_it_certifies_true_places_alone(model, docids, k, block, budget, mean):
     for prompt, one in zip(
         PROMPTS, found(model, docids, best_first(k, block, budget), mean=mean), strict=True
@@ -141,7 +141,7 @@ def test_a_beam_finds_what_a_naive_one_does(model, docids, width, keep):
 
 
 @settings(max_examples=15, deadline=None)
-@given(docid_lists, st.integers(1, 5), st.sampled_from([2, 2000]))
+@given(docid_lists, st.integers(1, 16), st.sampled_from([2, 2000]))
 def test_a_query_s_result_does_not_depend_on_its_batch(model, docids, block, budget):
     limits = best_first(5, block, budget)
     prompts = PROMPTS * 2
