@@ -31,7 +31,8 @@ class Block:
 
     `node` is -1 where a query has no more. `bound` and `total` are those of the open node that a node is, or
     stands below; `above` is the place of its parent in the block (its own for an open node), `parent`
-    in the cache. `whole` marks nodes whose inner children are in the block too.
+    in the cache. `whole` marks nodes whose inner children are in the block too; of a path the block holds
+    at most `generations` nodes.
     """
 
     bound: torch.Tensor
@@ -40,6 +41,7 @@ class Block:
     above: torch.Tensor
     parent: torch.Tensor
     whole: torch.Tensor
+    generations: int
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def opened(reader: NodeReader, tree: TreeTensors, order: Order, limits: Limits, 
     )
     root = torch.zeros(queries, 1, dtype=torch.long, device=device)
     places = torch.full_like(root, PROMPT)
-    read = Block(root.float(), root.float(), root, root, places, root.bool())
+    read = Block(root.float(), root.float(), root, root, places, root.bool(), 1)
     return _extended(empty, read, places, reader.first, tree, order, limits, most)
 
 
@@ -135,7 +137,7 @@ def step(
     """
     taken, block = _block(frontier, tree, limits, reader.nodes, most is None)
     token = torch.where(block.node >= 0, tree.token[block.node.clamp(min=0)], 0)
-    logits, places = reader.read(token, block.parent, limits.whole)
+    logits, places = reader.read(token, block.parent, block.generations)
     reading = block.node >= 0
     kept = frontier.bound[:, : taken.shape[1]].masked_fill(taken, -torch.inf)
     rest = replace(
@@ -157,7 +159,8 @@ def _block(
     left = (limits.budget - frontier.nodes)[:, None]
     bound, node = frontier.bound[:, : limits.block], frontier.node[:, : limits.block]
     wanted = bound > frontier.key[:, -1:]
-    starts, counts = tree.subtrees(torch.where(wanted, node, 0), limits.whole)
+    levels_below = min(limits.whole, tree.depth)  # the last of them is empty below what is read whole
+    starts, counts = tree.subtrees(torch.where(wanted, node, 0), levels_below)
     whole = counts.sum(-1) <= left.clamp(max=limits.whole)
     counts[..., 1:] *= whole[..., None]
     sizes = counts.sum(-1) * wanted
@@ -172,8 +175,9 @@ def _block(
     levels = top[..., None].expand(-1, -1, counts.shape[2])
     counts, starts = counts.gather(1, levels), starts.gather(1, levels)
     level_stops = counts.cumsum(2)
-    level = (level_stops <= within[..., None]).sum(2, keepdim=True).clamp_(max=limits.whole)
+    level = (level_stops <= within[..., None]).sum(2, keepdim=True).clamp_(max=levels_below)
     rank = starts.gather(2, level) + within[..., None] - (level_stops - counts).gather(2, level)
+    generations = 1 + int((level[..., 0] * (place < total)).max()) if counted else levels_below
     real, below = place < total, level[..., 0] > 0
     read = torch.where(real, tree.ranked(rank[..., 0]), -1)
 
@@ -187,12 +191,11 @@ def _block(
         above=above,
         parent=torch.where(real, parent, PROMPT),
         whole=whole.gather(1, top),
+        generations=generations,
     )
 
 
-def _totals(
-    block: Block, tree: TreeTensors, logits: torch.Tensor, children: Children, generations: int
-) -> torch.Tensor:
+def _totals(block: Block, tree: TreeTensors, logits: torch.Tensor, children: Children) -> torch.Tensor:
     """Summed log-probabilities of a block's nodes [queries, block], generation by generation."""
     queries = torch.arange(len(logits), device=logits.device)[:, None]
     token = tree.token[block.node.clamp(min=0)].clamp(min=0)
@@ -200,7 +203,7 @@ def _totals(
     step = (logits[queries, block.above, token].to(normaliser.dtype) - normaliser).clamp_(max=0)
     own = torch.arange(block.node.shape[1], device=logits.device)
     total = block.total
-    for _ in range(generations - 1):
+    for _ in range(block.generations - 1):
         total = torch.where(block.above == own, block.total, total.gather(1, block.above) + step)
     return total
 
@@ -222,7 +225,7 @@ def _extended(
     which would be read before it. The bounds of what is dropped go on counting.
     """
     children = tree.expand(read.node, logits, most)
-    above = _totals(read, tree, logits, children, limits.whole)
+    above = _totals(read, tree, logits, children)
     total = above.gather(1, children.parent) + children.log_prob
     keys, bounds = order.keys(tree, children, total, read.bound)
 
