@@ -48,13 +48,15 @@ class Decoder:
     def __init__(self, model: Any, index: DocIdIndex, end: int, options: ArrOptions, seed: int) -> None:
         self.model, self.index, self.end, self.options, self.seed = model, index, end, options, seed
         self.proofs = Proofs()
-        if not self._read_whole(index.tree, 1):  # what queries share is made before the first is timed
+        if not self._read_whole(
+            index.tree, len(index.ids), 1
+        ):  # what queries share is made before the first is timed
             self._limits(1, self._corpus_tree)
 
     def rank(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> list[Best]:
         """At most k documents a query."""
         asked = self._asked(queries, prompts)
-        whole = [self._read_whole(one.tree, k) for one in asked]
+        whole = [self._read_whole(one.tree, len(one.query.candidates or self.index.ids), k) for one in asked]
         scored = iter(self._score([one for one, w in zip(asked, whole, strict=True) if w], k))
         searched = iter(self._search([one for one, w in zip(asked, whole, strict=True) if not w], k))
         return [next(scored if w else searched) for w in whole]
@@ -67,10 +69,10 @@ class Decoder:
             asked.append(Asked(query, prompt, tree))
         return asked
 
-    def _read_whole(self, tree: PrefixTree, k: int) -> bool:
+    def _read_whole(self, tree: PrefixTree, documents: int, k: int) -> bool:
         """Whether all docIDs of a tree are scored, not searched for the best k."""
         o = self.options
-        small = len(tree.inner) <= o.dense_nodes * k or k >= len(tree.paths)
+        small = len(tree.inner) <= o.dense_nodes * k or k >= documents
         return o.decode == "exact" or (o.decode is None and small)
 
     def _score(self, asked: Sequence[Asked], k: int) -> list[Best]:

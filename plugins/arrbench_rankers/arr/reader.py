@@ -25,7 +25,7 @@ class NodeReader:
         from transformers import DynamicCache
 
         self.model = model
-        self._cache = DynamicCache(config=model.config)
+        self._cache = DynamicCache()  # one that knows of windows would drop keys that later nodes still see
         width, device = max(map(len, prompts)), model.device
         ids = torch.full((len(prompts), width), model.config.pad_token_id or 0)
         for row, prompt in enumerate(prompts):

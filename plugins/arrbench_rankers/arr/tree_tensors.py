@@ -41,7 +41,8 @@ class TreeTensors:
 
         self.vocabulary, self.renormalised = vocabulary, renormalised
         self.token, self.document = there(tree.token), there(tree.document)
-        self.first_child, self._inner = there(tree.first_child), there(tree.inner)
+        self.first_child = there(tree.first_child)
+        self._inner = there(tree.inner).to(self.first_child.dtype)
         self.documents = len(tree.lengths)
         self.depth = int(tree.depth.max())
         self.mean_depth = float(tree.lengths.mean()) if self.documents else 0.0
@@ -58,7 +59,7 @@ class TreeTensors:
         first, stop = nodes, nodes + 1
         starts, counts = [], []
         for _ in range(1 + levels):
-            start, end = torch.searchsorted(self._inner, torch.stack([first, stop]).contiguous())
+            start, end = torch.searchsorted(self._inner, torch.stack([first, stop]).to(self._inner.dtype))
             starts.append(start)
             counts.append(end - start)
             first, stop = self.first_child[first], self.first_child[stop]
@@ -66,11 +67,11 @@ class TreeTensors:
 
     def ranked(self, ranks: torch.Tensor) -> torch.Tensor:
         """The inner node of each rank."""
-        return self._inner[ranks.clamp(max=len(self._inner) - 1)]
+        return self._inner[ranks.clamp(max=len(self._inner) - 1)].long()
 
     def parents(self, nodes: torch.Tensor) -> torch.Tensor:
         """The parent of each node but the root."""
-        return torch.searchsorted(self.first_child, nodes, right=True) - 1
+        return torch.searchsorted(self.first_child, nodes.to(self.first_child.dtype), right=True) - 1
 
     def most_children(self, block: int) -> int:
         """The most children that any block of that many nodes can have together."""

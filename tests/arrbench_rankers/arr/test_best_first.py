@@ -1,5 +1,7 @@
 """Best-first and beam search against exhaustive and naive ones in trees small enough for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,27 @@ def test_a_query_s_result_does_not_depend_on_its_batch(model, docids, block, bud
             alone.nodes,
             alone.forwards,
         )
+
+
+def test_a_docid_may_begin_others_where_a_scheme_has_no_end_token(model):
+    docids = [(10, 11), (10, 12, 13), (14, 15), (10,)]
+    tree = PrefixTree.build([*docids[:3], (16,)])
+    ends = np.where(tree.document == 3, -1, tree.document)
+    ends[1] = 3  # at 10, which has children
+    tree = replace(
+        tree,
+        token=tree.token.astype(np.int32),
+        first_child=tree.first_child.astype(np.int32),
+        document=ends.astype(np.int32),
+    )
+    there = TreeTensors(tree, 40, model.device, False, False)
+    for block in (1, 16):
+        for prompt, one in zip(
+            PROMPTS, search(model, PROMPTS, there, ByScore(), best_first(4, block, 99)), strict=True
+        ):
+            exact = naive_scores(model, prompt, docids)
+            assert one.documents.tolist() == np.argsort(-exact).tolist()
+            assert one.scores == pytest.approx(-np.sort(-exact), abs=1e-4)
 
 
 def test_predictions_that_are_no_numbers_are_refused(small_lm):
