@@ -6,7 +6,7 @@ import json
 import sys
 
 from arrbench.errors import UsageError
-from arrbench.plugins import installed, ranker_class, task_class
+from arrbench.plugins import GROUPS, installed, ranker_class, task_class
 from arrbench.separately import answer
 
 
@@ -18,11 +18,13 @@ def check_plugins() -> dict[tuple[str, str, str], str | None]:
 
 def _faults() -> list[tuple[str, str, str, str | None]]:
     found: list[tuple[str, str, str, str | None]] = []
-    for plugin in installed("ranker", "baseline", "task"):
+    for plugin in installed(*GROUPS):
         fault = None
         try:
             if plugin.kind == "task":
                 task_class(plugin.name)
+            elif plugin.kind == "docid":
+                plugin.import_class()
             else:
                 ranker_class(plugin.name)
         except UsageError as error:

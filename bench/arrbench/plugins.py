@@ -1,4 +1,4 @@
-"""Entry points become rankers and tasks. Reading names imports nothing; a broken plugin is named."""
+"""Entry points become rankers, tasks, docIDs. Reading names imports nothing; a broken plugin is named."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from arrbench.ranker import Ranker
     from arrbench.task import Task
 
-Kind = Literal["ranker", "baseline", "task"]
+Kind = Literal["ranker", "baseline", "task", "docid"]
 GROUPS: Mapping[Kind, str] = {
     "ranker": "arrbench.rankers",
     "baseline": "arrbench.baselines",  # rankers that every run gets without being asked for
     "task": "arrbench.tasks",
+    "docid": "arrbench.docids",  # how generative rankers write documents; their contract is a ranker's own
 }
 
 

@@ -1,4 +1,7 @@
-"""Where models come from: `tiny`, a Hugging Face id or a local folder; nothing else loads one."""
+"""Where models come from: `tiny`, a Hugging Face id, a local folder or a GGUF file.
+
+Nothing else loads one.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arrbench.errors import UsageError, one_line
 from arrbench.ranker import Context
+from arrbench_rankers import gguf_file
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+Made = TypeVar("Made")
 TINY = "tiny"
 VOCABULARY = 1200  # words of the tiny model, special tokens and kept words included
 PAD, UNK, BOS, EOS, SEP = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<sep>")
@@ -47,6 +52,16 @@ def load_tokenizer(
         else:
             tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(backbone: str, tokenizer: PreTrainedTokenizerFast, context: Context) -> PreTrainedConfig:
+    """The model's config, without its weights. Raises UsageError as load_tokenizer."""
+    if backbone == TINY:
+        return _tiny_config(tokenizer)
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = _loaded(backbone, context, "config.json", AutoConfig.from_pretrained)
+    return config
 
 
 def load_causal_lm(backbone: str, tokenizer: PreTrainedTokenizerFast, context: Context) -> PreTrainedModel:
@@ -89,14 +104,15 @@ def make_bidirectional(model: torch.nn.Module) -> None:
 
 
 def weights(backbone: str, context: Context) -> dict[str, str]:
-    """What is loaded from outside, by name: an id's commit, a folder's content hash; {} for `tiny`.
+    """What is loaded from outside, by name: an id's commit, a folder's or file's content hash; {} for `tiny`.
 
     Raises UsageError as load_tokenizer.
     """
     if backbone == TINY:
         return {}
-    if _is_folder(backbone):
-        return {backbone: _content_hash(Path(backbone).expanduser())}
+    path = _local(backbone)
+    if path is not None:
+        return {backbone: gguf_file.content_hash(path) if path.is_file() else _content_hash(path)}
     from huggingface_hub import hf_hub_download
 
     def commit(name: str, *, local_files_only: bool, **_: Any) -> str:
@@ -164,7 +180,7 @@ def _tiny_tokenizer(texts: Iterable[str], keep: Iterable[str]) -> PreTrainedToke
     )
 
 
-def _seeded(make: Callable[[], PreTrainedModel], context: Context) -> PreTrainedModel:
+def _seeded(make: Callable[[], Made], context: Context) -> Made:
     """Made on the CPU, so that one seed gives one initialisation on every device."""
     import torch
 
@@ -178,7 +194,7 @@ def _placed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, context:
 
     embeddings: Any = model.get_input_embeddings()
     if len(tokenizer) > embeddings.num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
+        _seeded(lambda: model.resize_token_embeddings(len(tokenizer)), context)
     torch.nn.Module.to(model, torch.device(context.device), getattr(torch, context.dtype))
     torch.nn.Module.eval(model)
     return model
@@ -193,12 +209,17 @@ def _weights_reader(auto_class: Any) -> Callable[..., Any]:
 
 def _loaded(backbone: str, context: Context, part: str, load: Callable[..., Any]) -> Any:
     """What `load` gives for an id or a folder; every way in which it fails becomes one line."""
-    folder = _is_folder(backbone)
-    name = str(Path(backbone).expanduser()) if folder else backbone
+    path = _local(backbone)
+    if path is not None and path.is_file():
+        path = gguf_file.converted(path, context.cache)
     try:
-        return load(name, local_files_only=folder or context.offline, trust_remote_code=False)
+        return load(
+            str(path or backbone),
+            local_files_only=path is not None or context.offline,
+            trust_remote_code=False,
+        )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        if folder:
+        if path is not None:
             where = "that local folder"
         elif context.offline:
             where = "the local Hugging Face cache (offline: nothing is fetched)"
@@ -206,19 +227,32 @@ def _loaded(backbone: str, context: Context, part: str, load: Callable[..., Any]
             where = "the Hugging Face hub"
         reason = one_line(error)[:200]
         raise UsageError(
-            f"no {part} for backbone {backbone!r} in {where}; give `{TINY}`, a Hugging Face id or "
-            f"a folder with config.json, tokenizer.json and safetensors ({reason})"
+            f"no {part} for backbone {backbone!r} in {where}; give `{TINY}`, a Hugging Face id, "
+            f"a folder with config.json, tokenizer.json and safetensors, or a GGUF file ({reason})"
         ) from error
 
 
-def _is_folder(backbone: str) -> bool:
-    """Whether a backbone is a path. Raises UsageError where it is written as one and isn't there."""
+def _local(backbone: str) -> Path | None:
+    """The folder or GGUF file that a backbone names; None for a Hugging Face id.
+
+    Raises UsageError where it is written as a path and nothing usable is there.
+    """
     path = Path(backbone).expanduser()
     if path.is_dir():
-        return True
+        files = sorted(path.glob("*.gguf"))
+        if files and not (path / "config.json").exists():
+            raise UsageError(
+                f"backbone {backbone!r} is a folder without config.json; give its file {files[0]}"
+            )
+        return path
+    if path.is_file() and gguf_file.is_gguf(path):
+        return path
     if path.is_absolute() or backbone.startswith((".", "~")) or path.exists():
-        raise UsageError(f"backbone {backbone!r} is no folder; give `{TINY}`, a Hugging Face id or a folder")
-    return False
+        found = "is no GGUF file" if path.is_file() else "is no folder and no file"
+        raise UsageError(
+            f"backbone {backbone!r} {found}; give `{TINY}`, a Hugging Face id, a folder or a GGUF file"
+        )
+    return None
 
 
 def _content_hash(folder: Path) -> str:

@@ -24,7 +24,9 @@ DEV_PAIRS = 6_000  # pairs that a dev measure may cost while training
 
 
 class CrossEncoderOptions(BaseOptions):
-    backbone: str = Field(default="tiny", description="`tiny`, a Hugging Face id or a local folder")
+    backbone: str = Field(
+        default="tiny", description="`tiny`, a Hugging Face id, a local folder or a GGUF file"
+    )
     alpha: float = Field(
         default=1.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )

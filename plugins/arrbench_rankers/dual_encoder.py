@@ -29,7 +29,9 @@ AUDITED = 1000  # queries whose exact neighbours are searched
 
 
 class DualEncoderOptions(BaseOptions):
-    backbone: str = Field(default="tiny", description="`tiny`, a Hugging Face id or a local folder")
+    backbone: str = Field(
+        default="tiny", description="`tiny`, a Hugging Face id, a local folder or a GGUF file"
+    )
     dim: int = Field(default=128, ge=2, description="length of an embedding")
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"

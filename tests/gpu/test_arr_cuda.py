@@ -9,11 +9,13 @@ import torch
 
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
+from arrbench_rankers.arr import exact
 from arrbench_rankers.arr.best_first import best_first
+from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.frontier import opened, step
-from arrbench_rankers.arr.order import ByScore
 from arrbench_rankers.arr.ranker import ArrStoical
 from arrbench_rankers.arr.reader import NodeReader
+from arrbench_rankers.arr.search_order import ByScore
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 
@@ -81,6 +83,28 @@ def test_a_step_of_a_search_never_waits_for_the_device(trained):
             step(reader, tree, order, frontier, limits, tree.most_children(4))
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("renormalised", [False, True])
+@pytest.mark.parametrize("nodes", [2, 256])
+def test_trees_in_one_row_or_many_score_as_a_forward_a_candidate(
+    trained, split, renormalised, nodes, monkeypatch
+):
+    monkeypatch.setattr(exact, "ROW_NODES", nodes)
+    model, docids = trained._model, list(trained._index.docids)
+    prompts = trained._prompts(split.queries)
+    trees = [PrefixTree.build(docids)] * len(prompts)
+    for prompt, found in zip(prompts, exact_scores(model, prompts, trees, False, renormalised), strict=True):
+        for docid, score in zip(docids, found, strict=True):
+            with torch.no_grad():
+                logits = model(torch.tensor([[*prompt, *docid]], device=model.device)).logits[0].float()
+            expected = 0.0
+            for t, token in enumerate(docid):
+                step = logits[len(prompt) - 1 + t]
+                allowed = sorted({d[t] for d in docids if d[:t] == docid[:t] and len(d) > t})
+                over = step[allowed] if renormalised else step
+                expected += (step[token] - over.logsumexp(-1)).item()
+            assert score == pytest.approx(expected, abs=1e-2)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

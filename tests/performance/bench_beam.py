@@ -32,8 +32,8 @@ from arrbench.task import Judgments, Split
 from arrbench_rankers.arr.best_first import beam, best_first, search
 from arrbench_rankers.arr.block_size import cheapest_block, forward_seconds
 from arrbench_rankers.arr.frontier import Limits
-from arrbench_rankers.arr.order import ByScore
 from arrbench_rankers.arr.ranker import ArrStoical
+from arrbench_rankers.arr.search_order import ByScore
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 

@@ -14,5 +14,5 @@ def show(
     median = statistics.median(values)
     figure = {"name": name, "ratio": median, "goal": goal, "better": better, "unit": unit}
     figure |= {"repeats": len(values), "min": min(values), "median": median}
-    limit = "at most" if better == "lower" else "at least"
-    print(json.dumps(figure) if as_json else f"{name}: {median:.3g} {unit} (goal: {limit} {goal:g})")
+    bound = "at most" if better == "lower" else "at least"
+    print(json.dumps(figure) if as_json else f"{name}: {median:.3g} {unit} (goal: {bound} {goal:g})")

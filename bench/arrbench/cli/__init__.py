@@ -12,7 +12,7 @@ import click
 
 from arrbench.errors import TrialError, UsageError, one_line
 
-COMMANDS = ("run", "list", "show", "rank", "data", "export", "publish", "doctor")
+COMMANDS = ("run", "list", "show", "rank", "data", "models", "export", "publish", "doctor")
 INTERRUPTED = 130
 
 

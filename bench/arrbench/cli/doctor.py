@@ -37,7 +37,16 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(data_dir: Path | None, as_json: bool) -> int:
     """Check versions, device, FAISS, Java, data, caches and plugins, with advice."""
-    findings = [*_versions(), _device(), _faiss(), _java(), *_data(data_dir), _cache(), *_plugins()]
+    findings = [
+        *_versions(),
+        _device(),
+        _faiss(),
+        _java(),
+        *_data(data_dir),
+        *_models(),
+        _cache(),
+        *_plugins(),
+    ]
     if as_json:
         click.echo(json.dumps({"schema": 1, "findings": [asdict(f) for f in findings]}, indent=1))
     else:
@@ -130,6 +139,15 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
             continue
         advice = "" if found else f"arrbench data fetch {plugin.name}, or name a folder with --data-dir"
         yield Finding(what, str(found or "not here"), advice=advice)
+
+
+def _models() -> Iterator[Finding]:
+    from arrbench.models import MODELS, find
+    from arrbench.planning import cache_folder
+
+    for model in MODELS:
+        if found := find(model, cache_folder()):
+            yield Finding(f"model {model.name}", f"backbone={found}")
 
 
 def _cache() -> Finding:

@@ -13,10 +13,10 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(check: bool, as_json: bool) -> int:
-    """List the installed rankers, baselines and tasks."""
-    from arrbench.plugins import installed
+    """List the installed rankers, baselines, tasks and docID schemes."""
+    from arrbench.plugins import GROUPS, installed
 
-    plugins = installed("ranker", "baseline", "task")
+    plugins = installed(*GROUPS)
     faults: dict[tuple[str, str, str], str | None] = {}
     if check:
         from arrbench.check import check_plugins
@@ -34,7 +34,7 @@ def command(check: bool, as_json: bool) -> int:
         click.echo(json.dumps({"schema": 1, "plugins": lines}, indent=1))
     else:
         width = max((len(p.name) for p in plugins), default=0)
-        for line in sorted(lines, key=lambda line: ("ranker", "baseline", "task").index(line["kind"])):
+        for line in sorted(lines, key=lambda line: [*map(str, GROUPS)].index(line["kind"])):
             origin = f"{line['distribution']} {line['version']}"
             click.echo(f"{line['kind']:9} {line['name']:{width}}  {origin}  {line['status']}".rstrip())
     return 1 if any(faults.values()) else 0

@@ -1,4 +1,4 @@
-"""arrbench show: a ranker's or task's options, or a record."""
+"""arrbench show: the options of a ranker, task or docID scheme, or a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("what", type=click.Choice(["ranker", "task", "record"]))
+@click.argument("what", type=click.Choice(["ranker", "task", "docid", "record"]))
 @click.argument("name")
 @click.option(
     "--out",
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(what: str, name: str, out: Path, as_json: bool) -> None:
-    """Show the options of a ranker or task, or the record with a key (or its folder)."""
+    """Show the options of a ranker, task or docID scheme, or the record with a key (or its folder)."""
     if what == "record":
         _show_record(name, out, as_json)
         return
-    from arrbench.plugins import ranker_class, task_class
+    from arrbench.options import BaseOptions
+    from arrbench.plugins import find, ranker_class, task_class
 
+    if what == "docid":
+        plugin = find(name, "docid")
+        scheme = plugin.import_class()
+        _show_options(plugin, scheme.__doc__ or "", getattr(scheme, "Options", BaseOptions), as_json)
+        return
     plugin, cls = ranker_class(name) if what == "ranker" else task_class(name)
     _show_options(plugin, cls.__doc__ or "", cls.Options, as_json)
 

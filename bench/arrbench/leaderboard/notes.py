@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from arrbench.leaderboard.rows import Row, Table
 from arrbench.measure.significance import METHOD
 
+NAMED_PAIRS = 12  # so many pairs that are not told apart are named one by one; more are counted
+
 
 def notes(table: Table) -> list[str]:
     """Every line that belongs under the table, warnings first."""
@@ -92,7 +94,8 @@ def _differences(table: Table) -> list[str]:
         lines = [f"no difference in {name} holds ({METHOD}, {len(table.comparisons)} pairs)"]
     even = [f"{c.better} and {c.worse}" for c in table.comparisons if not c.significant]
     if even and len(lines) > 1:
-        lines.append(f"  not told apart: {'; '.join(even)}")
+        shown = "; ".join(even) if len(even) <= NAMED_PAIRS else f"the other {len(even)} pairs"
+        lines.append(f"  not told apart: {shown}")
     return lines
 
 

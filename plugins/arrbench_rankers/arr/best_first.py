@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from arrbench.errors import UsageError
 from arrbench_rankers.arr.frontier import Frontier, Limits, opened, step
-from arrbench_rankers.arr.order import Order
-from arrbench_rankers.arr.reader import NodeReader
+from arrbench_rankers.arr.reading import PACKED, Reader, Reading
+from arrbench_rankers.arr.search_order import Order
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 
 ASK_EVERY = 4  # steps between two looks at whether a device has finished: each makes it wait
@@ -65,7 +65,12 @@ def beam(k: int, width: int) -> Limits:
 
 @torch.inference_mode()
 def search(
-    model: Any, prompts: Sequence[Sequence[int]], tree: TreeTensors, order: Order, limits: Limits
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    tree: TreeTensors,
+    order: Order,
+    limits: Limits,
+    reading: Reading = PACKED,
 ) -> list[Found]:
     """The best documents of each prompt, searched side by side.
 
@@ -76,8 +81,10 @@ def search(
     if not prompts or not tree.documents or limits.k < 1:
         nothing = Found(np.empty(0, np.float32), np.empty(0, np.int64), 0, True, 0.0, 0, 0)
         return [nothing] * len(prompts)
-    limits = replace(limits, k=min(limits.k, tree.documents), whole=limits.whole if order.skips else 1)
-    run = _Run(model, prompts, tree, order, limits)
+    reader = reading.reader(model, prompts, tree.depth)
+    skips = order.skips and reading.packed
+    limits = replace(limits, k=min(limits.k, tree.documents), whole=limits.whole if skips else 1)
+    run = _Run(reader, len(prompts), model.device, tree, order, limits)
     run.until_done(run.limits)
     run.leave(run.frontier.settled | run.frontier.filled)
     run.until_done(beam(run.limits.k, max(run.limits.k, run.limits.block)))
@@ -90,18 +97,18 @@ class _Run:
 
     def __init__(
         self,
-        model: Any,
-        prompts: Sequence[Sequence[int]],
+        reader: Reader,
+        queries: int,
+        device: torch.device,
         tree: TreeTensors,
         order: Order,
         limits: Limits,
     ) -> None:
-        self.tree, self.order, self.limits = tree, order, limits
-        self.waits = model.device.type == "cpu"  # a host that computes itself waits for nobody
-        self.reader = NodeReader(model, prompts, tree.depth)
+        self.reader, self.tree, self.order, self.limits = reader, tree, order, limits
+        self.waits = device.type == "cpu"  # a host that computes itself waits for nobody
         self.frontier = opened(self.reader, tree, order, limits, self._most(1))
-        self.asked = torch.arange(len(prompts), device=model.device)
-        self.found: list[Found | None] = [None] * len(prompts)
+        self.asked = torch.arange(queries, device=device)
+        self.found: list[Found | None] = [None] * queries
 
     def until_done(self, limits: Limits) -> None:
         """Steps until each query has its k best, has nothing open, or its budget is spent."""

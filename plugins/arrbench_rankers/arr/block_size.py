@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from arrbench_rankers.arr.reader import PROMPT, NodeReader
+from arrbench_rankers.arr.reader import PROMPT
+from arrbench_rankers.arr.reading import PACKED, Reading
 
 SIZES = (1, 8, 16, 32, 64)
 PROMPT_TOKENS = 16
@@ -17,7 +18,7 @@ NODES_A_DOCUMENT = 3  # read for each document found by trained models, corpora 
 
 
 @torch.inference_mode()
-def forward_seconds(model: Any) -> dict[int, float]:
+def forward_seconds(model: Any, reading: Reading = PACKED) -> dict[int, float]:
     """Seconds that reading so many nodes behind a short prompt takes, the fastest of up to twenty times.
 
     A CPU's are those of this process, so that what else a machine does has no part in them.
@@ -26,7 +27,7 @@ def forward_seconds(model: Any) -> dict[int, float]:
     clock = time.process_time if model.device.type == "cpu" else time.perf_counter
     started = clock()
     for _ in range(20):  # the first also warms up
-        reader = NodeReader(model, [[0] * PROMPT_TOKENS], 1)
+        reader = reading.reader(model, [[0] * PROMPT_TOKENS], 1)
         for size in SIZES:
             tokens = torch.zeros(1, size, dtype=torch.long, device=model.device)
             _wait(model.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from arrbench.ranker import Query
 from arrbench_rankers.arr.best_first import Found, beam, best_first, search
 from arrbench_rankers.arr.block_size import cheapest_block, forward_seconds
-from arrbench_rankers.arr.exact import CPU_FLOATS, FLOATS, Part, exact_scores, parts
+from arrbench_rankers.arr.exact import CPU_FLOATS, FLOATS, exact_scores
 from arrbench_rankers.arr.frontier import Limits
 from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.options import ArrOptions
-from arrbench_rankers.arr.order import ByScore, Drawn, query_seeds
 from arrbench_rankers.arr.proofs import Proofs
+from arrbench_rankers.arr.reading import PACKED, Reading
+from arrbench_rankers.arr.search_order import ByScore, Drawn, query_seeds
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 
@@ -45,18 +46,28 @@ class Decoder:
     ways are exact, but for queries whose search spends its budget.
     """
 
-    def __init__(self, model: Any, index: DocIdIndex, end: int, options: ArrOptions, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        index: DocIdIndex,
+        end: int,
+        options: ArrOptions,
+        seed: int,
+        reading: Reading = PACKED,
+    ) -> None:
         self.model, self.index, self.end, self.options, self.seed = model, index, end, options, seed
+        self._reading = reading
+        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
         self.proofs = Proofs()
-        if not self._read_whole(
-            index.tree, len(index.ids), 1
-        ):  # what queries share is made before the first is timed
+        self.halved = 0  # passes that a device had no memory for
+        # what queries share is made before the first is timed
+        if not self._read_whole(index.tree, 1):
             self._limits(1, self._corpus_tree)
 
     def rank(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> list[Best]:
         """At most k documents a query."""
         asked = self._asked(queries, prompts)
-        whole = [self._read_whole(one.tree, len(one.query.candidates or self.index.ids), k) for one in asked]
+        whole = [self._read_whole(one.tree, k) for one in asked]
         scored = iter(self._score([one for one, w in zip(asked, whole, strict=True) if w], k))
         searched = iter(self._search([one for one, w in zip(asked, whole, strict=True) if not w], k))
         return [next(scored if w else searched) for w in whole]
@@ -64,30 +75,33 @@ class Decoder:
     def _asked(self, queries: Sequence[Query], prompts: Sequence[list[int]]) -> list[Asked]:
         asked = []
         for query, prompt in zip(queries, prompts, strict=True):
-            whole = query.candidates is None
-            tree = self.index.tree if whole else PrefixTree.build(self.index.subset(query.candidates or ()))
-            asked.append(Asked(query, prompt, tree))
+            if query.candidates is None:
+                asked.append(Asked(query, prompt, self.index.tree))
+            else:
+                once = replace(query, candidates=tuple(dict.fromkeys(query.candidates)))
+                asked.append(Asked(once, prompt, PrefixTree.build(self.index.subset(once.candidates or ()))))
         return asked
 
-    def _read_whole(self, tree: PrefixTree, documents: int, k: int) -> bool:
+    def _read_whole(self, tree: PrefixTree, k: int) -> bool:
         """Whether all docIDs of a tree are scored, not searched for the best k."""
         o = self.options
-        small = len(tree.inner) <= o.dense_nodes * k or k >= documents
+        small = len(tree.inner) <= o.dense_nodes * k or k >= len(tree.ends)
         return o.decode == "exact" or (o.decode is None and small)
 
     def _score(self, asked: Sequence[Asked], k: int) -> list[Best]:
-        cuts = [
-            self._corpus_parts
-            if one.query.candidates is None
-            else parts(self.index.subset(one.query.candidates), self.model.config.vocab_size)
-            for one in asked
-        ]
-        scores = exact_scores(self.model, [one.prompt for one in asked], cuts, self.options.length == "mean")
+        prompts, trees = [one.prompt for one in asked], [one.tree for one in asked]
+        mean, renormalised = self.options.length == "mean", self.options.normalise == "tree"
+        scores = exact_scores(
+            self.model, prompts, trees, mean, renormalised, self._count_halved, self._reading
+        )
         rankings: list[Best] = []
         for one, values in zip(asked, scores, strict=True):
             best = (-values).argsort(kind="stable")[:k]
             rankings.append(self._named(one.query, best, values[best]))
         return rankings
+
+    def _count_halved(self) -> None:
+        self.halved += 1
 
     def _search(self, asked: Sequence[Asked], k: int) -> list[Best]:
         """Searches the corpus's tree for its queries together, each other query's own by itself."""
@@ -120,7 +134,7 @@ class Decoder:
             some = asked[start : start + group]
             seeds = query_seeds([one.query.text for one in some], self.seed).to(self.model.device)
             order = Drawn(seeds) if drawn else ByScore()
-            found += search(self.model, [one.prompt for one in some], tree, order, limits)
+            found += search(self.model, [one.prompt for one in some], tree, order, limits, self._reading)
         return found
 
     def _limits(self, k: int, tree: TreeTensors) -> Limits:
@@ -139,11 +153,7 @@ class Decoder:
 
     @cached_property
     def _forward_seconds(self) -> dict[int, float]:
-        return forward_seconds(self.model)
-
-    @cached_property
-    def _corpus_parts(self) -> list[Part]:
-        return parts(self.index.docids, self.model.config.vocab_size)
+        return forward_seconds(self.model, self._reading)
 
     @cached_property
     def _corpus_tree(self) -> TreeTensors:
@@ -153,7 +163,7 @@ class Decoder:
         o, model = self.options, self.model
         # a draw goes from node to child, so the children's probabilities must sum to 1
         renormalised = o.normalise == "tree" or o.decode == "sample"
-        return TreeTensors(tree, model.config.vocab_size, model.device, renormalised, o.length == "mean")
+        return TreeTensors(tree, self._vocabulary, model.device, renormalised, o.length == "mean")
 
     def audit(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> dict[str, float | int]:
         """How much of the exact top k a beam finds, over up to AUDITED queries whose top k is proved.
@@ -185,6 +195,6 @@ class Decoder:
         spelt: list[list[str | None]] = []
         for start in range(0, len(prompts), group):
             some, longest = prompts[start : start + group], self.index.longest + 1
-            _, documents = generate(self.model, some, tree, self.end, k, longest)
+            _, documents = generate(self.model, some, tree, self.end, k, longest, self._reading)
             spelt += [[self.index.ids[d] if d >= 0 else None for d in row] for row in documents.tolist()]
         return spelt

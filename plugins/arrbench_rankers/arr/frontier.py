@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from arrbench_rankers.arr.order import Order
-from arrbench_rankers.arr.reader import PROMPT, NodeReader
+from arrbench_rankers.arr.reader import PROMPT
+from arrbench_rankers.arr.reading import Reader
+from arrbench_rankers.arr.search_order import Order
 from arrbench_rankers.arr.tree_tensors import Children, TreeTensors
 
 
@@ -98,7 +99,7 @@ class Frontier:
         )
 
 
-def opened(reader: NodeReader, tree: TreeTensors, order: Order, limits: Limits, most: int | None) -> Frontier:
+def opened(reader: Reader, tree: TreeTensors, order: Order, limits: Limits, most: int | None) -> Frontier:
     """The frontier once the prompts are read: the root's children."""
     device, queries = reader.first.device, len(reader.first)
     none = torch.zeros(queries, 0, dtype=torch.long, device=device)
@@ -123,7 +124,7 @@ def opened(reader: NodeReader, tree: TreeTensors, order: Order, limits: Limits, 
 
 
 def step(
-    reader: NodeReader,
+    reader: Reader,
     tree: TreeTensors,
     order: Order,
     frontier: Frontier,

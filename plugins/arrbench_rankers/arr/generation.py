@@ -7,13 +7,20 @@ from typing import Any
 
 import torch
 
-from arrbench_rankers.arr.reader import PROMPT, NodeReader
+from arrbench_rankers.arr.reader import PROMPT
+from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 
 
 @torch.inference_mode()
 def generate(
-    model: Any, prompts: Sequence[Sequence[int]], tree: TreeTensors, end: int | None, width: int, tokens: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    tree: TreeTensors,
+    end: int | None,
+    width: int,
+    tokens: int,
+    reading: Reading = PACKED,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The best `width` sequences of each prompt: log-probabilities and documents [queries, width].
 
@@ -21,7 +28,7 @@ def generate(
     with a docID that no other one continues. Finished ones are kept apart and take no place in the
     beam; those still open after `tokens` tokens compete with them and spell nothing.
     """
-    reader = NodeReader(model, prompts, tokens)
+    reader = reading.reader(model, prompts, tokens)
     logits = reader.first
     scores = torch.zeros(len(prompts), 1, device=logits.device)
     nodes = torch.zeros_like(scores, dtype=torch.long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,62 +10,101 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
+from arrbench.errors import UsageError
 from arrbench.ranker import Corpus
-from arrbench_rankers.arr.docid import DocId, NameDocIds
+from arrbench_rankers.arr.docids.scheme import DocIdScheme
+from arrbench_rankers.arr.docids.unique import write
+from arrbench_rankers.arr.ragged import DocId, Ragged
 from arrbench_rankers.arr.trie import PrefixTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from arrbench_rankers.arr.docids.scheme import Embed
+
 
 @dataclass(frozen=True)
 class DocIdIndex:
-    """Document ids and their docIDs, in the corpus's order."""
+    """Document ids and their docIDs, in the corpus's order, and the prefix tree over these.
+
+    `closed`: each docID ends with the end token. `numbered` docIDs bear a number, for their code was
+    another document's too, or empty. `corpus` is the fingerprint of the corpus they were written for, where
+    they come from embeddings.
+    """
 
     ids: tuple[str, ...]
-    docids: list[DocId]
+    docids: Ragged
+    tree: PrefixTree
+    closed: bool
+    numbered: int
+    corpus: str | None
 
     @classmethod
-    def build(cls, scheme: NameDocIds, tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> Self:
-        """Raises UsageError where the tokenizer can't tell two documents apart."""
-        return cls(corpus.ids, scheme.write(tokenizer, corpus))
+    def build(
+        cls, scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpus, embed: Embed
+    ) -> Self:
+        """Raises UsageError where the scheme can't write the corpus's documents, each apart from all."""
+        written = write(scheme, tokenizer, corpus, embed)
+        tree = PrefixTree.build(written.docids)
+        if not scheme.closed:
+            _check_open(scheme, tree, corpus)
+        of = fingerprint(corpus) if scheme.embeds else None
+        return cls(corpus.ids, written.docids, tree, scheme.closed, written.numbered, of)
 
     @cached_property
-    def tree(self) -> PrefixTree:
-        return PrefixTree.build(self.docids)
-
-    @cached_property
-    def _by_id(self) -> dict[str, DocId]:
-        return dict(zip(self.ids, self.docids, strict=True))
+    def _positions(self) -> dict[str, int]:
+        return {document_id: i for i, document_id in enumerate(self.ids)}
 
     def docid(self, document_id: str) -> DocId:
-        return self._by_id[document_id]
+        return self.docids[self._positions[document_id]]
+
+    def name(self, document_id: str) -> DocId:
+        """The docID without its end token: what stands for the document within a text."""
+        docid = self.docid(document_id)
+        return docid[:-1] if self.closed else docid
 
     def subset(self, document_ids: Sequence[str]) -> list[DocId]:
-        return [self._by_id[d] for d in document_ids]
+        return [self.docid(d) for d in document_ids]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest docID, its end token included."""
-        return max(map(len, self.docids), default=0)
+        return int(self.docids.lengths.max(initial=0))
 
     @property
     def nbytes(self) -> int:
-        """The tree's arrays and the docIDs' tokens at 4 bytes each."""
-        return self.tree.nbytes + 4 * sum(map(len, self.docids))
+        """Bytes of the tree's stored arrays and of the docIDs' tokens."""
+        return self.tree.nbytes + self.docids.nbytes
 
     def save(self, folder: Path) -> None:
-        """Writes documents.json and docids.npz (`tokens` of all docIDs, `stops` [documents])."""
-        (folder / "documents.json").write_text(json.dumps(self.ids, ensure_ascii=False), encoding="utf-8")
-        tokens = np.array([token for docid in self.docids for token in docid], np.int32)
-        stops = np.cumsum([len(docid) for docid in self.docids], dtype=np.int64)
-        np.savez_compressed(folder / "docids.npz", tokens=tokens, stops=stops)
+        """Writes documents.json (ids and what is said of them), and .npy files of docIDs and tree."""
+        said = {"closed": self.closed, "numbered": self.numbered, "corpus": self.corpus, "ids": self.ids}
+        (folder / "documents.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+        self.docids.save(folder, "docid")
+        self.tree.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        ids = json.loads((folder / "documents.json").read_text(encoding="utf-8"))
-        with np.load(folder / "docids.npz", allow_pickle=False) as arrays:
-            rows = np.split(arrays["tokens"], arrays["stops"][:-1]) if ids else []
-        return cls(tuple(ids), [tuple(row.tolist()) for row in rows])
+        """As saved; docIDs and tree are mapped from their files."""
+        said = json.loads((folder / "documents.json").read_text(encoding="utf-8"))
+        docids, tree = Ragged.load(folder, "docid"), PrefixTree.load(folder)
+        return cls(tuple(said["ids"]), docids, tree, said["closed"], said["numbered"], said["corpus"])
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """A hash of all ids, titles and texts, in order."""
+    digest = hashlib.blake2b()
+    for d in corpus:
+        digest.update(f"{len(d.id)} {len(d.title)} {len(d.text)} {d.id}{d.title}{d.text}".encode())
+    return digest.hexdigest()
+
+
+def _check_open(scheme: DocIdScheme, tree: PrefixTree, corpus: Corpus) -> None:
+    """Without an end token, the score of a docID that begins another would hold the other's too."""
+    inner = tree.inner[tree.document[tree.inner] >= 0]
+    if len(inner):
+        document = corpus.ids[int(tree.document[inner[0]])]
+        raise UsageError(
+            f"docid {type(scheme).__name__} has no end token, and the docID of document {document!r} "
+            "begins another's; a scheme that writes such docIDs must be closed"
+        )

@@ -1,135 +1,222 @@
-"""Rows for a causal LM: a prompt and a whole prefix tree of docIDs, read in one forward pass.
+"""Lines for a causal LM: prompts, each with a whole prefix tree of docIDs, read in one forward pass.
 
-A row is [padding, prompt, inner nodes of the tree, padding]. A node attends to the prompt, to its
-ancestors and to itself, and stands at position prompt length + depth - 1, so it is read just as in a
-row that holds its docID alone; docIDs that share a prefix share its nodes.
+A row is one query's [prompt, nodes of the tree]; rows stand end to end in lines. The nodes stand in
+depth-first order, so whatever a token is seen by lies in one stretch from it to its `stop`: a prompt's
+token is seen by the rest of its row, a node by its subtree. One rule then keeps rows, and branches of a
+tree, apart: query q sees key k where k <= q < stop(k). A node stands at position prompt length + depth
+- 1, so it is read just as in a row that holds its docID alone; docIDs that share a prefix share its nodes.
+Nodes below which nothing is asked for are not read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heapreplace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.nn.parallel import DistributedDataParallel
 
-from arrbench.errors import UsageError
-from arrbench_rankers.arr.trie import PrefixTree
+from arrbench_rankers.arr.attention import attention_mask
+from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# Families whose modelling code was seen to honour a 4-D additive mask and explicit positions.
-FULL_ATTENTION = frozenset(
-    {
-        "llama",
-        "qwen2",
-        "qwen3",
-        "phi3",
-        "olmo2",
-        "granite",
-        "gpt_neox",
-        "gpt2",
-        "opt",
-        "falcon",
-        "gemma",
-        "mistral",
-    }
-)
+LINE = 96  # tokens a line: attention pays for the square of its width, and fewer lines leave less padding
 Tensors = dict[str, torch.Tensor]
 
 
-def check_backbone(config: PreTrainedConfig) -> None:
-    """Raises UsageError for a backbone that might read a packed row wrongly without a word."""
-    kind = config.model_type
-    named = f"{kind} with alibi" if getattr(config, "alibi", False) else kind
-    if named not in FULL_ATTENTION:
-        raise UsageError(
-            f"arr can't pack docIDs for a backbone of type {named!r}; "
-            f"types that work: {', '.join(sorted(FULL_ATTENTION))}"
-        )
-
-
 def longest_row(config: PreTrainedConfig) -> int:
-    """How many positions a prompt and a docID may take together: the model's, or its window."""
-    positions = getattr(config, "max_position_embeddings", None) or 2048
-    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    window = getattr(config, "sliding_window", None)
-    plain_window = getattr(config, "layer_types", None) is None and getattr(
-        config, "use_sliding_window", True
-    )
-    return min(positions, window) if window and (windowed or plain_window) else positions
+    """How many positions a prompt and a docID may take together."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 2048
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Steps that are asked for: from the prefix at node `parent` [edges] by `token` [edges]."""
+
+    parent: Ints
+    token: Ints
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row's tokens as they stand in a line that starts with them.
+
+    `ids`, `positions` and `stops` are [length]; `read` [prefixes] are the places whose prediction is
+    asked for, the prompt's end first; edge e goes from the prefix at read[parents[e]] by tokens[e] [edges].
+    """
+
+    ids: Ints
+    positions: Ints
+    stops: Ints
+    read: Ints
+    parents: Ints
+    tokens: Ints
 
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt's tokens and the tree of the docIDs to be read behind it."""
+    """A prompt's tokens, the tree of the docIDs behind it, and what is asked for: all its edges if None.
+
+    All edges means those into the nodes 1, 2, … of the tree, in that order.
+    """
 
     prompt: Sequence[int]
     tree: PrefixTree
+    edges: Edges | None = None
+
+    @cached_property
+    def block(self) -> Block:
+        tree, edges = self.tree, self.edges or Edges(self.tree.parent[1:], self.tree.token[1:])
+        end = len(self.prompt) - 1
+        asked = np.zeros(len(tree), bool)
+        asked[edges.parent] = asked[0] = True
+        places, sizes = _depth_first(tree, asked)
+        places += end
+        nodes = np.flatnonzero(sizes[1:]) + 1
+        length = end + int(sizes[0])
+        ids, positions, stops = np.empty(length, np.int64), np.arange(length), np.full(length, length)
+        ids[: end + 1] = self.prompt
+        ids[places[nodes]] = tree.token[nodes]
+        positions[places[nodes]] = end + tree.depth[nodes]
+        stops[places[nodes]] = places[nodes] + sizes[nodes]
+        read = np.sort(places[asked])
+        return Block(ids, positions, stops, read, np.searchsorted(read, places[edges.parent]), edges.token)
+
+    @property
+    def width(self) -> int:
+        """Tokens that the model reads."""
+        return len(self.prompt) + len(self.tree.inner)
 
 
-def collate(rows: Sequence[Row], pad: int) -> Tensors:
-    """The model's inputs for a batch of rows, and where its logits hold the trees' edges.
+def levels(tree: PrefixTree) -> list[slice]:
+    """The nodes of each depth from 1 on."""
+    starts = np.searchsorted(tree.depth, np.arange(1, int(tree.depth[-1]) + 2))
+    return [slice(*ends) for ends in pairwise(starts.tolist())]
 
-    With P the longest prompt, N the most inner nodes, E the most edges: `input_ids` and
-    `position_ids` [rows, P + N], `attention_mask` [rows, 1, P + N, P + N] (float32, added to the
-    attention scores; a boolean one is silently misread under eager attention), `parents` and
-    `tokens` [rows, E]: edge e's log-probability is at logits[parents[e], tokens[e]] once logits are cut
-    to the positions `keep` [1 + N], the prompt's last one and the nodes.
-    Padding attends to itself alone, which keeps its softmax finite.
+
+def _depth_first(tree: PrefixTree, asked: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Each node's place among those that lead to asked ones, depth first, and how many its subtree has.
+
+    [nodes] both; the root has place 0, and a node that leads to none size 0.
     """
-    prompt = max(len(row.prompt) for row in rows)
-    width = prompt + max(len(row.tree.inner) for row in rows)
-    edges = max(len(row.tree) - 1 for row in rows)
-    input_ids = np.full((len(rows), width), pad)
-    position_ids = np.zeros((len(rows), width), np.int64)
-    visible = np.zeros((len(rows), width, width), bool)
-    visible[:, np.arange(width), np.arange(width)] = True
-    parents, tokens = (np.zeros((len(rows), edges), np.int64) for _ in range(2))
-    causal = np.tri(prompt, dtype=bool)
-    for i, (ids, tree) in enumerate((row.prompt, row.tree) for row in rows):
-        start, stop = prompt - len(ids), prompt + len(tree.inner)
-        input_ids[i, start:stop] = np.concatenate([ids, tree.token[tree.inner]])
-        position_ids[i, start:prompt] = np.arange(len(ids))
-        position_ids[i, prompt:stop] = len(ids) - 1 + tree.depth[tree.inner]
-        visible[i, start:prompt, start:prompt] = causal[: len(ids), : len(ids)]
-        visible[i, prompt:stop, start:prompt] = True
-        visible[i, prompt:stop, prompt:stop] = tree.ancestors
-        parents[i, : len(tree) - 1] = tree.slot[tree.parent[1:]]
-        tokens[i, : len(tree) - 1] = tree.token[1:]
-    return {
-        "input_ids": torch.from_numpy(input_ids),
-        "position_ids": torch.from_numpy(position_ids),
-        "attention_mask": additive(torch.from_numpy(visible)[:, None]),
-        "parents": torch.from_numpy(parents),
-        "tokens": torch.from_numpy(tokens),
-        "keep": torch.arange(prompt - 1, width),
+    sizes = asked.astype(np.int64)
+    for level in reversed(levels(tree)):
+        sizes[level][(sizes[level] > 0) & ~asked[level]] += 1  # read for what is below
+        np.add.at(sizes, tree.parent[level], sizes[level])
+    places = np.zeros(len(tree), np.int64)
+    for level in levels(tree):
+        parents = tree.parent[level]
+        before = np.cumsum(sizes[level]) - sizes[level]
+        places[level] = places[parents] + 1 + before - before[tree.first_child[parents] - level.start]
+    return places, sizes
+
+
+def collate(rows: Sequence[Row], pad: int, width: int = LINE) -> Tensors:
+    """The model's inputs for a batch of rows, and where its predictions hold their edges.
+
+    Rows share as many lines as make them `width` tokens wide on average, or as wide as the longest row
+    where that is more; with width 0 row i is line i. W is the widest line.
+
+    - `input_ids`, `position_ids`, `stops` [lines, W]; padding comes last and is seen by itself alone;
+    - `read` [prefixes]: places in the flattened [lines * W] whose next token is to be predicted, row
+      after row, the end of each row's prompt first;
+    - `parents`, `tokens` [edges]: edge e is the step from prefix read[parents[e]] by tokens[e], row
+      after row, each row's as in its `edges`;
+    - `counts` [rows]: how many of the edges each row has, so that edge_log_probs(…).split(counts.tolist())
+      are the rows'.
+    """
+    blocks = [row.block for row in rows]
+    lengths = np.array([len(block.ids) for block in blocks])
+    line, start = _balanced(lengths, width)
+    lines, widest = int(line.max()) + 1, int((start + lengths).max())
+    offset = line * widest + start
+    at = np.concatenate([place + np.arange(n) for place, n in zip(offset, lengths, strict=True)])
+    input_ids = np.full(lines * widest, pad)
+    position_ids = np.zeros(lines * widest, np.int64)
+    stops = np.tile(np.arange(1, widest + 1), lines)
+    input_ids[at] = np.concatenate([block.ids for block in blocks])
+    position_ids[at] = np.concatenate([block.positions for block in blocks])
+    stops[at] = np.concatenate([block.stops + first for block, first in zip(blocks, start, strict=True)])
+    prefixes = np.cumsum([0, *(len(block.read) for block in blocks)])
+    arrays = {
+        "input_ids": input_ids.reshape(lines, widest),
+        "position_ids": position_ids.reshape(lines, widest),
+        "stops": stops.reshape(lines, widest),
+        "read": np.concatenate([block.read + place for block, place in zip(blocks, offset, strict=True)]),
+        "parents": np.concatenate([b.parents + n for b, n in zip(blocks, prefixes[:-1], strict=True)]),
+        "tokens": np.concatenate([block.tokens for block in blocks]),
+        "counts": np.array([len(block.tokens) for block in blocks]),
     }
+    return {name: torch.from_numpy(np.asarray(array, np.int64)) for name, array in arrays.items()}
 
 
-def additive(visible: torch.Tensor) -> torch.Tensor:
-    """A float32 mask to add to attention scores: 0 where visible, else the lowest finite number."""
-    mask = torch.zeros(visible.shape, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(torch.float32).min)
+def _balanced(lengths: Ints, width: int) -> tuple[Ints, Ints]:
+    """The line of each row and its place there [rows]: the longest first, each where most room is left.
+
+    (LPT, Graham 1969. Lines as even as they get leave less padding than lines filled one by one.)
+    """
+    line, start = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
+    if width == 0:
+        return line, start
+    lines = -(-int(lengths.sum()) // max(width, int(lengths.max())))
+    filled = [(0, number) for number in range(lines)]
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        start[row], line[row] = filled[0]
+        heapreplace(filled, (filled[0][0] + int(lengths[row]), filled[0][1]))
+    return line, start
+
+
+def visible(stops: torch.Tensor) -> torch.Tensor:
+    """[lines, queries, keys]: whether each place of a line sees each other, from `stops` [lines, W]."""
+    places = torch.arange(stops.shape[1], device=stops.device)
+    return (places <= places[:, None]) & (places[:, None] < stops[:, None, :])
+
+
+def _own(model: Any) -> Any:
+    """The model itself, where Trainer spreads it over several devices."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextmanager
+def predicting(model: Any, read: torch.Tensor) -> Iterator[None]:
+    """Within it, the model projects onto its vocabulary at places `read` alone: logits [1, prefixes, V].
+
+    `read` are places in the flattened [lines * W]. What a model does to its logits after the
+    projection (scaling, soft-capping) still happens.
+    """
+
+    def gather(_: Any, hidden: tuple[torch.Tensor]) -> torch.Tensor:
+        return hidden[0].flatten(0, 1).index_select(0, read)[None]
+
+    handle = _own(model).get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
-    """log p(token | prompt, prefix) of each tree edge [rows, edges], in float32 or the model's float64.
-
-    Logits are made only at the prompts' last tokens and at the nodes. Padded edges hold some
-    finite number.
-    """
-    logits = model(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        attention_mask=batch["attention_mask"].to(model.dtype),
-        use_cache=False,
-        logits_to_keep=batch["keep"],
-    ).logits
+    """log p(token | prompt, prefix) of each edge [edges], in float32 or the model's float64."""
+    own, positions = _own(model), batch["position_ids"]
+    with predicting(model, batch["read"]):
+        logits = model(
+            input_ids=batch["input_ids"],
+            position_ids=positions,
+            attention_mask=attention_mask(
+                visible(batch["stops"]), positions, positions, own.config, own.dtype
+            ),
+            use_cache=False,
+        ).logits[0]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    rows = torch.arange(len(logits), device=logits.device)[:, None]
-    chosen = logits[rows, batch["parents"], batch["tokens"]]
-    log_probs: torch.Tensor = chosen - logits.logsumexp(-1).gather(1, batch["parents"])
+    chosen = logits[batch["parents"], batch["tokens"]]
+    log_probs: torch.Tensor = chosen - logits.logsumexp(-1)[batch["parents"]]
     return log_probs

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from arrbench_rankers.arr.packing import additive
+from arrbench_rankers.arr.attention import attention_mask
 
 PROMPT = -1  # the cache place of what stands right behind the prompt
 
@@ -25,9 +25,9 @@ class NodeReader:
         from transformers import DynamicCache
 
         self.model = model
-        self._cache = DynamicCache()  # one that knows of windows would drop keys that later nodes still see
+        self._cache = DynamicCache()  # keeps every key: windows are the mask's
         width, device = max(map(len, prompts)), model.device
-        ids = torch.full((len(prompts), width), model.config.pad_token_id or 0)
+        ids = torch.full((len(prompts), width), model.config.get_text_config(decoder=True).pad_token_id or 0)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         ids = ids.to(device)
@@ -87,10 +87,11 @@ class NodeReader:
     def _forward(
         self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, keep: int
     ) -> torch.Tensor:
-        logits: torch.Tensor = self.model(
+        model = self.model
+        logits: torch.Tensor = model(
             input_ids=ids,
             position_ids=positions,
-            attention_mask=additive(visible[:, None]).to(self.model.dtype),
+            attention_mask=attention_mask(visible, positions, self._positions, model.config, model.dtype),
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=keep,

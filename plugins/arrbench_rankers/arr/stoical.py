@@ -30,42 +30,49 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def item_weights(n: int, item: Item, alpha: float) -> Floats:
-    """λ(1) … λ(n) [n]: 1/r^α (fractional), (n - r + 1)/n (stepwise) or 1[r = 1] (top1, the NTP loss)."""
+def item_weights(n: int, item: Item, alpha: float, top: float = 1) -> Floats:
+    """λ(1) … λ(n) [n]: 1/r^α (fractional), (n - r + 1)/n (stepwise) or 1[r = 1] (top1, the NTP loss).
+
+    λ(1) is multiplied by `top`: a margin of the first document over the rest.
+    """
     r: Floats = np.arange(1, n + 1, dtype=np.float64)
     weights: dict[Item, Floats] = {
         "fractional": r**-alpha,
         "stepwise": (n - r + 1) / n,
         "top1": 1.0 * (r == 1),
     }
-    return weights[item]
+    return weights[item] * np.where(r == 1, top, 1.0)
 
 
 def edge_targets(tree: PrefixTree, weights: Floats, beta: float | None) -> Floats:
-    """W of the edge into each node [nodes]; 0 at the root.
+    """W of the edge into each node [nodes]; 0 at the root, and where no ranked docID passes.
 
-    `tree` is that of the ranked docIDs, best first; `weights` are their λ [n]. With Λ(v) = Σ of λ(r)
-    over the docIDs through v:
+    The first n docIDs of `tree` are the ranked ones, best first; `weights` are their λ [n]. With
+    Λ(v) = Σ of λ(r) over the ranked docIDs through v:
 
     - beta None, y one-hot on d_r,t: W(u→v) = Λ(v);
     - else y(r, t)(v) ∝ M(v) = Σ of 1/r'^β over the ranked docIDs r' through v (the prefix tree's
       marginal): W(u→v) = Λ(u) · M(v) / M(u). With fractional weights and beta = alpha, M is Λ and the
       loss is that of one-hot targets.
     """
-    through = _sums(tree, weights)
+    paths = tree.paths[: len(weights)]
     targets = np.zeros(len(tree))
+    np.add.at(targets, paths, weights[:, None])
     if beta is None:
-        targets[1:] = through[1:]
+        targets[0] = 0
         return targets
-    marginal = _marginals(tree, len(weights), beta)
-    targets[1:] = through[tree.parent[1:]] * marginal[1:]
-    return targets
+    targets[0] = weights.sum()
+    return targets[tree.parent] * marginals(tree, len(weights), beta)
 
 
-def _marginals(tree: PrefixTree, n: int, beta: float) -> Floats:
-    """M(v) / M(u) for the edge u → v into each node [nodes]; 0 at the root."""
-    passed = tree.paths > 0
-    nodes = tree.paths[passed]
+def marginals(tree: PrefixTree, n: int, beta: float) -> Floats:
+    """M(v) / M(u) for the edge u → v into each node [nodes], of the tree's first n docIDs.
+
+    0 at the root, and where none of them passes.
+    """
+    paths = tree.paths[:n]
+    passed = paths > 0
+    nodes = paths[passed]
     parents = tree.parent[nodes]
     r = np.broadcast_to(np.arange(1.0, n + 1)[:, None], passed.shape)[passed]
     # relative to the best rank through u, so that a large β leaves that one 1 and never 0/0
@@ -74,22 +81,13 @@ def _marginals(tree: PrefixTree, n: int, beta: float) -> Floats:
     mass = np.zeros(len(tree))
     np.add.at(mass, nodes, (r / best[parents]) ** -beta)
     total = np.bincount(tree.parent[1:], mass[1:], len(tree))
-    mass[1:] /= total[tree.parent[1:]]
-    return mass
+    return mass / np.where(total > 0, total, 1)[tree.parent]
 
 
-def _sums(tree: PrefixTree, mass: Floats) -> Floats:
-    """The summed mass [documents] of the docIDs through each node [nodes]; all of it at the root."""
-    through = np.zeros(len(tree))
-    np.add.at(through, tree.paths, mass[:, None])
-    through[0] = mass.sum()
-    return through
-
-
-def stoical_loss(log_probs: Tensor, targets: Tensor) -> Tensor:
+def stoical_loss(log_probs: Tensor, targets: Tensor, queries: int) -> Tensor:
     """L, averaged over the queries of a batch.
 
-    `log_probs` [queries, edges] are log p(token(v) | q̄, prefix(u)) of each edge u → v of each query's
-    tree, `targets` [queries, edges] its W; padding has target 0.
+    `log_probs` [edges] are log p(token(v) | q̄, prefix(u)) of each edge u → v of all the queries' trees,
+    `targets` [edges] its W.
     """
-    return -(targets * log_probs).sum(-1).mean()
+    return -(targets * log_probs).sum() / queries

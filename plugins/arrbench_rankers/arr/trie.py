@@ -2,86 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
+
+Ints = NDArray[np.signedinteger[Any]]
+STORED = ("token", "first_child", "document")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrefixTree:
     """Node 0 is the root (the empty prefix); the others stand level by level, by parent, by token.
 
     So the children of node n are the contiguous nodes first_child[n] … first_child[n + 1] - 1, in
-    the order of their tokens. `token`, `parent` and `depth` [nodes] describe the edge into a node
-    (-1, -1, 0 at the root); `document` [nodes] is the position of the document whose docID ends at
-    the node, else -1; `first_child` is [nodes + 1]; `paths` [documents, longest docID] holds the
-    nodes that each docID passes, padded with the root.
+    the order of their tokens. Three int32 arrays are stored, 12 bytes a node: `token` [nodes] on the
+    edge into a node (-1 at the root); `document` [nodes], the position of the document whose docID
+    ends at the node, else -1; `first_child` [nodes + 1]. A docID may begin another one: its document
+    then ends at a node that has children. The rest is derived, and kept once asked for.
     """
 
     token: Ints
-    parent: Ints
-    depth: Ints
-    document: Ints
     first_child: Ints
-    paths: Ints
+    document: Ints
 
     @classmethod
     def build(cls, docids: Sequence[Sequence[int]]) -> PrefixTree:
-        """The tree of one token sequence a document, by sorting.
+        """The tree of one sequence of tokens (0 … 2^31 - 1) a document, by sorting each level once.
 
-        Raises ValueError where a docID is empty, or equals or begins another one: such a docID
-        would not end at a leaf.
+        Raises ValueError where a docID is empty or two are alike.
         """
-        padded, lengths = _pad(docids)
-        if len(docids) and lengths.min() == 0:
-            raise ValueError(f"the docID of document {int(lengths.argmin())} is empty")
-        order = np.lexsort(padded.T[::-1]) if len(docids) else np.zeros(0, np.int64)
-        rows = padded[order]
-        tokens, parents, depths = [np.array([-1])], [np.array([-1])], [np.array([0])]
-        paths = np.zeros(padded.shape, np.int64)
-        node_of_row = np.zeros(len(rows), np.int64)
-        nodes = 1
-        for level in range(padded.shape[1]):
-            alive = np.flatnonzero(rows[:, level] >= 0)
-            token, parent = rows[alive, level], node_of_row[alive]
-            opens = np.ones(len(alive), bool)
-            opens[1:] = (parent[1:] != parent[:-1]) | (token[1:] != token[:-1])
-            tokens.append(token[opens])
-            parents.append(parent[opens])
-            depths.append(np.full(int(opens.sum()), level + 1))
-            node_of_row[alive] = nodes + np.cumsum(opens) - 1
-            paths[order[alive], level] = node_of_row[alive]
-            nodes += int(opens.sum())
-        parent = np.concatenate(parents)
-        document = np.full(nodes, -1)
-        document[node_of_row] = order
-        first_child = 1 + np.searchsorted(parent[1:], np.arange(nodes + 1))
-        tree = cls(np.concatenate(tokens), parent, np.concatenate(depths), document, first_child, paths)
-        tree._check(node_of_row, order)
-        return tree
-
-    def _check(self, leaves: Ints, order: Ints) -> None:
-        inner = np.flatnonzero(np.diff(self.first_child)[leaves]) if len(leaves) else leaves
-        if len(inner):
-            raise ValueError(f"the docID of document {int(order[inner[0]])} begins another document's")
-        same = np.flatnonzero(leaves[1:] == leaves[:-1])
-        if len(same):
-            first, second = sorted(order[same[0] : same[0] + 2].tolist())
-            raise ValueError(f"documents {first} and {second} have the same docID")
+        rows = Ragged.of(docids)
+        empty = np.flatnonzero(rows.lengths == 0)
+        if len(empty):
+            raise ValueError(f"the docID of document {int(empty[0])} is empty")
+        tokens, children, documents = [np.array([-1], np.int32)], [], [np.array([-1], np.int32)]
+        for level in levels(rows):
+            children.append(level.children)
+            tokens.append(level.token)
+            document = np.full(len(level.token), -1, np.int32)
+            same = np.flatnonzero(level.ends[1:] == level.ends[:-1])
+            if len(same):
+                first, second = sorted(level.ended[same[0] : same[0] + 2].tolist())
+                raise ValueError(f"documents {first} and {second} have the same docID")
+            document[level.ends] = level.ended
+            documents.append(document)
+        children.append(np.zeros(len(tokens[-1]), np.int32))
+        nodes = sum(map(len, tokens))
+        first_child = np.empty(nodes + 1, np.int32)
+        first_child[0] = 1
+        np.cumsum(np.concatenate(children), out=first_child[1:])
+        first_child[1:] += 1
+        return cls(np.concatenate(tokens), first_child, np.concatenate(documents))
 
     def __len__(self) -> int:
         return len(self.token)
 
+    @cached_property
+    def level_starts(self) -> Ints:
+        """The first node of each level, the root's first, and at last the number of nodes [levels + 1]."""
+        starts = [0, 1]
+        while starts[-1] < len(self):
+            starts.append(int(self.first_child[starts[-1]]))
+        return np.array(starts)
+
+    @cached_property
+    def parent(self) -> Ints:
+        """The node above each node [nodes]; -1 at the root."""
+        parents = np.repeat(np.arange(len(self)), np.diff(self.first_child))
+        return np.concatenate([[-1], parents])
+
+    @cached_property
+    def depth(self) -> Ints:
+        """Tokens of each node's prefix [nodes]."""
+        return np.repeat(np.arange(len(self.level_starts) - 1, dtype=np.int32), np.diff(self.level_starts))
+
+    @cached_property
+    def ends(self) -> Ints:
+        """The node at which each document's docID ends [documents]."""
+        nodes = np.flatnonzero(self.document >= 0)
+        ends = np.empty(len(nodes), np.int64)
+        ends[self.document[nodes]] = nodes
+        return ends
+
     @property
     def lengths(self) -> Ints:
         """Tokens of each docID, its end token included [documents]."""
-        lengths: Ints = np.count_nonzero(self.paths, axis=1)
+        lengths: Ints = np.searchsorted(self.level_starts, self.ends, side="right") - 1
         return lengths
+
+    @cached_property
+    def paths(self) -> Ints:
+        """The nodes that each docID passes [documents, longest docID], padded with the root.
+
+        Sized for the docIDs of one query, not for a corpus.
+        """
+        lengths = self.lengths
+        paths = np.zeros((len(lengths), int(lengths.max(initial=0))), np.int64)
+        nodes = self.ends
+        for place in range(paths.shape[1])[::-1]:
+            alive = lengths > place
+            paths[alive, place] = nodes[alive]
+            nodes = np.where(alive, self.parent[nodes], nodes)
+        return paths
+
+    @cached_property
+    def _below_root(self) -> Ints:
+        """The root's child by each token, -1 where there is none [largest first token + 1]."""
+        children = np.arange(1, self.first_child[1], dtype=np.int32)
+        table = np.full(int(self.token[children[-1]]) + 1 if len(children) else 0, -1, np.int32)
+        table[self.token[children]] = children
+        return table
+
+    def child(self, node: int, token: int) -> int:
+        """The child of a node by a token; -1 where there is none."""
+        if node == 0:
+            return int(self._below_root[token]) if 0 <= token < len(self._below_root) else -1
+        start, stop = int(self.first_child[node]), int(self.first_child[node + 1])
+        found = start + int(self.token[start:stop].searchsorted(token))
+        return found if found < stop and self.token[found] == token else -1
+
+    def allowed(self, node: int) -> Ints:
+        """The tokens that may follow a node's prefix, ascending: a view, whatever the tree's size."""
+        return self.token[self.first_child[node] : self.first_child[node + 1]]
+
+    def find(self, tokens: Sequence[int]) -> int:
+        """The position of the document whose docID these tokens are; -1 where there is none."""
+        node = 0
+        for token in tokens:
+            node = self.child(node, token)
+            if node < 0:
+                return -1
+        return int(self.document[node])
 
     @cached_property
     def inner(self) -> Ints:
@@ -100,21 +158,62 @@ class PrefixTree:
         """[inner, inner]: whether the prefix of inner node i passes, or is, inner node j."""
         passes = np.eye(len(self.inner), dtype=bool)
         above = self.slot[self.parent[self.inner]] - 1
-        for depth in range(2, int(self.depth.max()) + 1):
+        for depth in range(2, len(self.level_starts) - 1):
             level = np.flatnonzero(self.depth[self.inner] == depth)
             passes[level] |= passes[above[level]]
         return passes
 
     @property
     def nbytes(self) -> int:
-        arrays = (self.token, self.parent, self.depth, self.document, self.first_child, self.paths)
-        return sum(array.nbytes for array in arrays)
+        """Bytes of the stored arrays: 12 a node."""
+        return sum(getattr(self, name).nbytes for name in STORED)
+
+    def save(self, folder: Path) -> None:
+        """Writes tree_token.npy, tree_first_child.npy and tree_document.npy."""
+        for name in STORED:
+            write_array(folder / f"tree_{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As saved, mapped from its files."""
+        return cls(*(map_array(folder / f"tree_{name}.npy") for name in STORED))
 
 
-def _pad(docids: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
-    """Sequences as rows padded with -1 [documents, longest], and their lengths [documents]."""
-    lengths = np.array([len(docid) for docid in docids], np.int64)
-    padded = np.full((len(docids), int(lengths.max(initial=0))), -1, np.int64)
-    flat = np.array([token for docid in docids for token in docid], np.int64)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = flat
-    return padded, lengths
+class Level(NamedTuple):
+    """The nodes of one level, by parent, by token.
+
+    `token` [nodes]; `children` [nodes of the level above], how many of them are below each;
+    `ended` [docIDs that end here], their rows, and `ends`, at which node of the level, ascending.
+    """
+
+    token: Ints
+    children: Ints
+    ended: Ints
+    ends: Ints
+
+
+def levels(docids: Ragged) -> Iterator[Level]:
+    """The levels below the root of the tree of some docIDs, alike ones and empty ones allowed.
+
+    Rows of one node stay together, so a level only sorts rows that share a node with another one.
+    """
+    lengths = docids.lengths
+    rows = np.flatnonzero(lengths > 0)
+    node = np.zeros(len(rows), np.int64)  # of the level above, ascending
+    above, depth = 1, 0
+    while len(rows):
+        token = docids.tokens[docids.offsets[rows] + depth]
+        opens = np.ones(len(rows), bool)
+        opens[1:] = node[1:] != node[:-1]
+        mixed = np.flatnonzero(~(opens & np.append(opens[1:], True)))
+        if len(mixed):
+            order = mixed[np.argsort(node[mixed] << 32 | token[mixed], kind="stable")]
+            rows[mixed], token[mixed] = rows[order], token[order]
+            opens[1:] |= token[1:] != token[:-1]
+        below = np.cumsum(opens) - 1
+        depth += 1
+        ending = lengths[rows] == depth
+        children = np.bincount(node[opens], minlength=above).astype(np.int32)
+        yield Level(token[opens], children, rows[ending], below[ending])
+        above = int(below[-1]) + 1
+        rows, node = rows[~ending], below[~ending]

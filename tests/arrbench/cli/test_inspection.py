@@ -41,6 +41,8 @@ def test_help_list_and_show_load_nothing_heavy() -> None:
     assert loaded("list") == set()
     for ranker in ("bm25", "de", "ce", "arr", "random"):
         assert loaded("show", "ranker", ranker) == set(), ranker
+    for scheme in ("name", "atomic", "ordinal", "sparse-code", "kmeans"):
+        assert loaded("show", "docid", scheme) == set(), scheme
     for task in ("wordnet", "folder", "irds"):
         assert loaded("show", "task", task) == set(), task
 
@@ -53,20 +55,25 @@ def test_list_names_what_is_installed_and_whose_it_is(arrbench: Any) -> None:
         assert found["ranker", name] == "arrbench"
     assert found["baseline", "prior"] == "arrbench"
     assert found["task", "wordnet/rerank"] == "arrbench"
+    for name in ("name", "atomic", "ordinal", "sparse-code", "kmeans"):
+        assert found["docid", name] == "arrbench"
     assert "counter" in arrbench("list").out
 
 
 def test_list_check_shows_a_broken_plugin_with_its_error(arrbench: Any) -> None:
-    answer = arrbench("list", "--check", distributions=("trouble", "broken"))
+    answer = arrbench("list", "--check", distributions=("trouble", "broken", "speller"))
     assert answer.status == 1
     lines = {line.split()[1]: line for line in answer.out.splitlines()}
     assert "a_library_that_is_not_there" in lines["broken"]
     assert "no arrbench.Ranker" in lines["no-ranker"]
+    assert "speller_that_is_not_there" in lines["unreadable"]
+    assert lines["backwards"].endswith("ok")
     assert lines["counter"].endswith("ok")
     assert arrbench("list", "--check").status == 0
 
 
 def test_show_documents_every_option_with_its_default(arrbench: Any) -> None:
+    assert "words=2" in arrbench("show", "docid", "backwards", distributions=("speller",)).out
     answer = arrbench("show", "ranker", "counter")
     assert "sleep_ms=0.0" in answer.out
     assert "how long a call takes" in answer.out
@@ -74,6 +81,8 @@ def test_show_documents_every_option_with_its_default(arrbench: Any) -> None:
         shown = arrbench("show", "ranker", name)
         assert shown.status == 0
         assert "undocumented" not in shown.out, name
+    for scheme in ("name", "atomic", "ordinal", "sparse-code", "kmeans"):
+        assert loaded("show", "docid", scheme) == set(), scheme
     for task in ("wordnet", "folder", "irds"):
         assert "undocumented" not in arrbench("show", "task", task).out, task
     assert "root=mammal.n.01" in arrbench("show", "task", "wordnet").out

@@ -158,6 +158,11 @@ class TestNotes:
         assert "paired t-test, Holm-corrected over all pairs" in lines
         assert "3 pairs" in lines
 
+    def test_many_pairs_that_are_not_told_apart_are_counted(self, record):
+        even = {f"even{i}": 0.8 for i in range(6)}
+        lines = "\n".join(notes(self.board(record, {**even, "low": 0.4})))
+        assert "  not told apart: the other 15 pairs" in lines
+
     def test_says_when_none_holds(self, record):
         lines = "\n".join(notes(self.board(record, {"a": 0.5, "b": 0.501})))
         assert "no difference in nDCG@10 holds" in lines

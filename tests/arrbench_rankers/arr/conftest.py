@@ -70,14 +70,31 @@ SMALL = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+WINDOW = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4}
 FAMILY_CONFIG = {
     "gpt2": {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4},
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "falcon": {"ffn_hidden_size": 48},
     "gemma": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": WINDOW,
+    "gemma3_text": WINDOW | {"layer_types": ["sliding_attention", "full_attention"]},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 256},
+    "gpt_oss": WINDOW | {"num_local_experts": 2, "num_experts_per_tok": 1},
+    "llama4_text": {
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "attention_chunk_size": 4,
+        "num_local_experts": 2,
+        "intermediate_size_mlp": 48,
+        "layer_types": ["chunked_attention", "full_attention"],
+        "no_rope_layers": [1, 0],
+    },
+    "mamba": {"state_size": 4},
     "mistral": {"num_key_value_heads": 2, "sliding_window": None},
+    "mistral-windowed": WINDOW,
+    "phi3": {"sliding_window": 4},
     "qwen2": {"num_key_value_heads": 2},
-    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "qwen3": WINDOW | {"use_sliding_window": True, "max_window_layers": 1},
 }
 
 
@@ -87,9 +104,9 @@ def small_lm():
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    def make(family, attention="sdpa", **config):
+    def make(family, attention=None, **config):
         torch.manual_seed(0)
-        made = AutoConfig.for_model(family, **SMALL | FAMILY_CONFIG.get(family, {}) | config)
+        made = AutoConfig.for_model(family.split("-")[0], **SMALL | FAMILY_CONFIG.get(family, {}) | config)
         model = AutoModelForCausalLM.from_config(made, attn_implementation=attention).eval()
         for parameter in model.parameters():  # away from the initial near-uniform predictions
             parameter.data.mul_(3.0)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from arrbench.errors import UsageError
 from arrbench_rankers.arr.best_first import beam, best_first, search
-from arrbench_rankers.arr.order import ByScore
-from arrbench_rankers.arr.packing import FULL_ATTENTION
+from arrbench_rankers.arr.search_order import ByScore
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 
 END = 2
+FAMILIES = ("falcon", "gemma", "gpt2", "gpt_neox", "granite", "llama", "mistral", "olmo2", "opt", "phi3")
+WINDOWED = ("gemma3_text", "llama4_text", "mistral-windowed", "qwen3")
 PROMPTS = [[1, 7, 8, 3], [1, 3], [1, 9, 10, 11, 12, 3]]
 docid_lists = st.lists(
     st.lists(st.integers(10, 16), min_size=1, max_size=4).map(lambda tokens: (*tokens, END)),
@@ -107,7 +108,7 @@ def test_where_a_budget_finishes_too_few_a_beam_finishes_the_others(model):
         assert 6 < one.nodes <= 6 + 3 * 20
 
 
-@pytest.mark.parametrize("family", sorted(FULL_ATTENTION))
+@pytest.mark.parametrize("family", FAMILIES + WINDOWED)
 def test_every_family_reads_nodes_behind_its_cache_as_it_reads_rows(small_lm, family):
     model = small_lm(family)
     docids = [(10, 11, END), (10, END), (12, 13, 14, END), (10, 11, 15, END), (16, END)]

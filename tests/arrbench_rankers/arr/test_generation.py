@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from arrbench_rankers.arr.exact import exact_scores, parts
+from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
@@ -32,7 +32,7 @@ def test_as_wide_as_the_vocabulary_it_is_exhaustive(small_lm, tokens):
         if END not in sequence[:-1] and (sequence[-1] == END or n == tokens)
     ]
     for prompt, scores, documents in generated(model, docids, 13, tokens):
-        exact = exact_scores(model, [prompt], [parts(sequences, 13)], mean=False)[0]
+        exact = exact_scores(model, [prompt], [PrefixTree.build(sequences)], False, False)[0]
         best = np.argsort(-exact)[:13]
         assert scores == pytest.approx(exact[best], abs=1e-4)
         spelt = [docids.index(s) if s in docids else -1 for s in (sequences[i] for i in best)]

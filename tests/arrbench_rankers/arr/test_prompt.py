@@ -18,7 +18,7 @@ def tokenizer():
 
 def prompts(tokenizer, queries, style="query", query_tokens=64, max_tokens=100, seed=0):
     def docid(document_id):
-        return [*tokenizer(NAMES[document_id], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        return tokenizer(NAMES[document_id], add_special_tokens=False)["input_ids"]
 
     prompter = Prompter(tokenizer, style, query_tokens, max_tokens, seed)
     written = prompter.write(queries, docid)
@@ -59,9 +59,32 @@ def test_long_texts_and_long_candidate_lists_are_cut_at_their_end_and_noted(toke
     long = Query("long", "the dog barks the cat", ("d1", "d2", "d3"))
     written, prompter = prompts(tokenizer, [long, Query("short", "the cat")], query_tokens=2)
     assert written == ["<s> the dog <sep>", "<s> the cat <sep>"]
-    assert (prompter.cut_texts, prompter.cut_candidates) == ({"long"}, set())
+    assert (prompter.cut_texts, prompter.cut_candidates) == ({"long"}, {})
     full, _ = prompts(tokenizer, [long], "candidates")
     (shorter,), prompter = prompts(tokenizer, [long], "candidates", max_tokens=11)
     assert full[0].startswith(shorter)
     assert shorter.split().count("<sep>") in (2, 3)
-    assert (prompter.cut_texts, prompter.cut_candidates) == (set(), {"long"})
+    assert prompter.cut_texts == set()
+    assert prompter.cut_candidates == {"long": 3 - (shorter.split().count("<sep>") - 1)}
+
+
+def test_the_text_keeps_its_budget_and_candidates_go_last_from_what_the_model_can_read(tokenizer):
+    query = Query("q", "the dog barks the cat", ("d1", "d3"))
+    (in_full,), prompter = prompts(tokenizer, [query], "candidates", query_tokens=2, max_tokens=8)
+    assert len(in_full.split()) == 8  # <s> the dog <sep>, two names and their separators
+    assert (prompter.cut_texts, prompter.cut_candidates) == ({"q"}, {})
+    (cut,), prompter = prompts(tokenizer, [query], "candidates", query_tokens=2, max_tokens=5)
+    assert cut == "<s> the dog <sep>"
+    assert prompter.cut_candidates == {"q": 2}
+
+
+def test_the_first_prompt_beyond_what_the_model_reads_is_warned_of_once(tokenizer, caplog):
+    texts = [Query(f"q{i}", "the dog barks the cat") for i in range(3)]
+    prompts(tokenizer, texts, query_tokens=2)
+    assert not caplog.messages  # the option's own cut is no surprise
+    written, prompter = prompts(tokenizer, texts, max_tokens=4)
+    assert written == ["<s> the dog <sep>"] * 3
+    assert prompter.cut_texts == {"q0", "q1", "q2"}
+    (message,) = caplog.messages
+    assert "'q0'" in message
+    assert "4 tokens" in message

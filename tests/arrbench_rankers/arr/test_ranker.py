@@ -162,7 +162,7 @@ def test_a_loaded_ranker_ranks_and_generates_the_same(trained, split, tmp_path):
     assert (loaded.parameters, loaded.index_bytes) == (trained.parameters, trained.index_bytes)
     assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {
         ".json",
-        ".npz",
+        ".npy",
         ".safetensors",
         ".jinja",
     }

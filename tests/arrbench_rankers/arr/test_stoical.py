@@ -1,12 +1,14 @@
 """The SToICaL loss: by hand, against its definition item by item, and at its limits."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig
 
 from arrbench_rankers.arr.packing import Row, collate, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss
@@ -50,7 +52,7 @@ def by_edges(docids, item, alpha, beta, log_p):
     for node in range(1, len(tree)):
         prefix[node] = (*prefix[tree.parent[node]], int(tree.token[node]))
     edges = [log_p(prefix[node][:-1])[prefix[node][-1]] for node in range(1, len(tree))]
-    return stoical_loss(torch.tensor([edges]), torch.from_numpy(targets[None, 1:])).item()
+    return stoical_loss(torch.tensor(edges), torch.from_numpy(targets[1:]), queries=1).item()
 
 
 def random_model(seed):
@@ -95,6 +97,7 @@ def test_two_steps_by_hand():
 )
 def test_item_weights(item, alpha, weights):
     assert item_weights(4, item, alpha) == pytest.approx(weights)
+    assert item_weights(4, item, alpha, top=3) == pytest.approx([3 * weights[0], *weights[1:]])
 
 
 @given(ranked_lists, items, exponents, betas, st.integers(0, 9))
@@ -152,16 +155,32 @@ def test_docids_that_begin_one_another_share_the_mass_at_the_fork():
     assert targets == pytest.approx([0, 2, 2 / 3, 4 / 3, 1])
 
 
-class TableModel:
-    """Logits by position of a row, for the gradient to be checked against finite differences."""
+@given(ranked_lists, ranked_lists, items, exponents, betas)
+def test_documents_that_are_not_ranked_have_no_target_and_change_none(docids, others, item, alpha, beta):
+    weights = item_weights(len(docids), item, alpha)
+    joined = PrefixTree.build([*docids, *(other for other in others if other not in docids)])
+    alone = PrefixTree.build(docids)
+    targets = edge_targets(joined, weights, beta)
+    shared = joined.paths[: len(docids), : alone.paths.shape[1]]
+    np.testing.assert_allclose(targets[shared], edge_targets(alone, weights, beta)[alone.paths])
+    assert np.count_nonzero(targets) == np.count_nonzero(edge_targets(alone, weights, beta))
+
+
+class TableModel(torch.nn.Module):
+    """Logits by place of a line, for the gradient to be checked against finite differences."""
 
     dtype = torch.float64
+    config = LlamaConfig()
 
     def __init__(self, logits):
-        self.logits = logits
+        super().__init__()
+        self.logits, self.head = logits, torch.nn.Identity()
 
-    def __call__(self, logits_to_keep, **_):
-        return type("Output", (), {"logits": self.logits[:, logits_to_keep]})
+    def get_output_embeddings(self):
+        return self.head
+
+    def forward(self, **_):
+        return SimpleNamespace(logits=self.head(self.logits))
 
 
 @pytest.mark.parametrize("beta", [None, 1.0])
@@ -170,14 +189,13 @@ def test_the_gradient_of_the_loss(beta):
     docids = [[(0, END), (0, 1, END), (2, END)], [(3, 3, END)]]
     trees = [PrefixTree.build(ranked) for ranked in docids]
     batch = collate([Row([0], trees[0]), Row([1, 2], trees[1])], pad=0)
-    targets = torch.zeros(batch["parents"].shape, dtype=torch.float64)
-    for i, tree in enumerate(trees):
-        found = edge_targets(tree, item_weights(len(tree.paths), "fractional", 1), beta)
-        targets[i, : len(tree) - 1] = torch.from_numpy(found[1:])
-    logits = torch.randn(2, batch["input_ids"].shape[1], END + 1, dtype=torch.float64, requires_grad=True)
+    weights = [item_weights(len(tree.paths), "fractional", 1) for tree in trees]
+    found = [edge_targets(tree, each, beta)[1:] for tree, each in zip(trees, weights, strict=True)]
+    targets = torch.from_numpy(np.concatenate(found))
+    logits = torch.randn(*batch["input_ids"].shape, END + 1, dtype=torch.float64, requires_grad=True)
 
     def loss(values):
-        return stoical_loss(edge_log_probs(TableModel(values), batch), targets)
+        return stoical_loss(edge_log_probs(TableModel(values), batch), targets, queries=2)
 
     assert torch.autograd.gradcheck(loss, (logits,))
 

@@ -7,6 +7,7 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 
 from arrbench.ranker import Context
+from arrbench_rankers.arr.objective import Objective
 from arrbench_rankers.arr.packing import Row, edge_log_probs
 from arrbench_rankers.arr.stoical import edge_targets, item_weights
 from arrbench_rankers.arr.training import Collator, Example, Schedule, StoicalTrainer, train
@@ -21,7 +22,7 @@ def examples():
     for i in range(8):
         tree = PrefixTree.build([(10 + i, END), (10 + i, 20 + i, END), (30, END)][: 1 + i % 3])
         targets = edge_targets(tree, item_weights(len(tree.paths), "fractional", 1), None)
-        made.append(Example(Row([1, 4 + i, 3], tree), targets))
+        made.append(Example(Row([1, 4 + i, 3], tree), targets[1:], tree.paths))
     return made
 
 
@@ -46,7 +47,12 @@ def gradients(model, examples, folder, batch, accumulation):
         disable_tqdm=True,
     )
     StoicalTrainer(
-        model=model, args=arguments, train_dataset=examples, data_collator=Collator(0), callbacks=[Catch()]
+        Objective(),
+        model=model,
+        args=arguments,
+        train_dataset=examples,
+        data_collator=Collator(0),
+        callbacks=[Catch()],
     ).train()
     return seen[0]
 
@@ -62,7 +68,7 @@ def test_a_batch_carries_targets_and_no_labels(examples):
     batch = Collator(0)(examples)
     assert "labels" not in batch
     assert batch["targets"].shape == batch["parents"].shape
-    assert batch["targets"][0].count_nonzero() == 2  # one docID of two tokens, the rest is padding
+    assert batch["targets"][:2].tolist() == [1, 1]  # the first example: one docID of two tokens
 
 
 def fitted(small_lm, examples, seed, reports=None, dev=None, dtype="float32"):
@@ -73,7 +79,8 @@ def fitted(small_lm, examples, seed, reports=None, dev=None, dtype="float32"):
         if reports is not None:
             reports.append((phase, done, total, figures))
 
-    train(model, examples, 0, schedule, Context(seed=seed, dtype=dtype, report=report), dev)
+    context = Context(seed=seed, dtype=dtype, report=report)
+    train(model, examples, 0, schedule, Objective(), context, dev)
     return model
 
 

@@ -8,8 +8,8 @@ import torch
 
 from arrbench_rankers.arr.best_first import best_first
 from arrbench_rankers.arr.frontier import opened, step
-from arrbench_rankers.arr.order import ByScore, Drawn
 from arrbench_rankers.arr.reader import NodeReader
+from arrbench_rankers.arr.search_order import ByScore, Drawn
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from arrbench_rankers.arr.best_first import best_first, search
-from arrbench_rankers.arr.order import ByScore, Drawn, gumbel, query_seeds
+from arrbench_rankers.arr.search_order import ByScore, Drawn, gumbel, query_seeds
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 

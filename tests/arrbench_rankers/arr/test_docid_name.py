@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document
-from arrbench_rankers.arr.docid import NameDocIds
+from arrbench_rankers.arr.docids.name import Name
+from arrbench_rankers.arr.docids.unique import write
 from arrbench_rankers.arr.trie import PrefixTree
 from arrbench_rankers.backbones import load_tokenizer
 
@@ -17,12 +18,13 @@ def corpus_of(*titles):
 
 def spelt(corpus, known=None, tokens=None):
     """Each docID as text, by a tokenizer that knows the words of `known`, else of the corpus."""
-    scheme = NameDocIds(tokens)
+    scheme = Name(Name.Options(tokens=tokens), seed=0)
     keep = scheme.words(corpus) if known is None else known
     tokenizer = load_tokenizer("tiny", [], keep, Context())
-    docids = scheme.write(tokenizer, corpus)
+    docids = write(scheme, tokenizer, corpus, None).docids
     assert all(docid[-1] == tokenizer.eos_token_id for docid in docids)
-    PrefixTree.build(docids)  # refuses docIDs that are not each at a leaf of its own
+    tree = PrefixTree.build(docids)  # refuses docIDs that are alike
+    assert (tree.document[tree.inner] == -1).all()
     return [" ".join(tokenizer.convert_ids_to_tokens(docid[:-1])) for docid in docids]
 
 
@@ -71,11 +73,20 @@ def test_a_tokenizer_without_an_end_token_is_refused():
     tokenizer = load_tokenizer("tiny", [], ["dog"], Context())
     tokenizer.eos_token = None
     with pytest.raises(UsageError, match="no end-of-sequence token"):
-        NameDocIds().write(tokenizer, corpus_of("dog"))
+        write(Name(Name.Options(), 0), tokenizer, corpus_of("dog"), None)
+
+
+def test_a_corpus_without_documents_is_refused():
+    with pytest.raises(UsageError, match="no document"):
+        spelt(corpus_of())
 
 
 @given(
-    st.lists(st.sampled_from(["a", "a 2", "a 3", "", "2", "b a", "a 2 2", "zz", "yy", "</s>"]), max_size=12)
+    st.lists(
+        st.sampled_from(["a", "a 2", "a 3", "", "2", "b a", "a 2 2", "zz", "yy", "</s>"]),
+        min_size=1,
+        max_size=12,
+    )
 )
 def test_any_titles_get_docids_that_are_unique_and_no_prefix_of_another(titles):
     corpus = corpus_of(*titles)
