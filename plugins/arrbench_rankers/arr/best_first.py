@@ -25,6 +25,7 @@ from arrbench_rankers.arr.tree_tensors import TreeTensors
 
 ASK_EVERY = 4  # steps between two looks at whether a device has finished: each makes it wait
 UNLIMITED = 2**62
+WHOLE = 4  # an open node is read with all below it where that takes at most this part of a block
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def best_first(k: int, block: int, budget: int) -> Limits:
 
     It holds as many open nodes as the budget may read, and as the beam that goes on after it.
     """
-    return Limits(k, block, budget, max(budget, k, block))
+    return Limits(k, block, budget, max(budget, k, block), max(1, block // WHOLE))
 
 
 def beam(k: int, width: int) -> Limits:
@@ -59,7 +60,7 @@ def beam(k: int, width: int) -> Limits:
     Finished docIDs are kept apart and take no place in the beam; it ends when the k-th best of them beats
     every open node. So it may find more than `width` documents, and fewer than k.
     """
-    return Limits(k, width, UNLIMITED, width)
+    return Limits(k, width, UNLIMITED, width, 1)
 
 
 @torch.inference_mode()
@@ -81,7 +82,8 @@ def search(
         nothing = Found(np.empty(0, np.float32), np.empty(0, np.int64), 0, True, 0.0, 0, 0)
         return [nothing] * len(prompts)
     reader = reading.reader(model, prompts, tree.depth)
-    limits = replace(limits, k=min(limits.k, tree.documents))
+    skips = order.skips and reading.packed
+    limits = replace(limits, k=min(limits.k, tree.documents), whole=limits.whole if skips else 1)
     run = _Run(reader, len(prompts), model.device, tree, order, limits)
     run.until_done(run.limits)
     run.leave(run.frontier.settled | run.frontier.filled)
@@ -120,18 +122,12 @@ class _Run:
                     return
                 if 2 * left <= len(self.asked):  # fewer leavings: each copies the caches of the others
                     self.leave(settled | (spent & self.frontier.filled))
-            within = replace(limits, block=self._block(limits))
-            most = self._most(within.block)
-            self.frontier = step(self.reader, self.tree, self.order, self.frontier, within, most)
+            if self.waits:
+                wanted = (self.frontier.bound > self.frontier.key[:, -1:]).sum(1).max()
+                self.frontier = self.frontier.narrowed(max(1, int(wanted)))
+            most = self._most(limits.block)
+            self.frontier = step(self.reader, self.tree, self.order, self.frontier, limits, most)
             steps += 1
-
-    def _block(self, limits: Limits) -> int:
-        """Nodes to read in a step; where waiting is free, no more than some query wants."""
-        if not self.waits:
-            return limits.block
-        wanted = int((self.frontier.bound > self.frontier.key[:, -1:]).sum(1).max())
-        self.frontier = self.frontier.narrowed(max(1, wanted))
-        return min(limits.block, wanted)
 
     def _most(self, block: int) -> int | None:
         """The most children of a block: counted where waiting is free, else known from the tree."""

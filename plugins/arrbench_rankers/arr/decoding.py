@@ -40,10 +40,10 @@ class Asked:
 class Decoder:
     """A model and the documents that it may write, ready to rank.
 
-    `decode` names one way for every query. Without it a tree of at most `dense_nodes` inner nodes, or
-    one whose every document is asked for, is read whole in one pass, and a larger one best-first; the
-    tree is that of the query's candidates, or of the corpus. Both are exact, but for queries whose search
-    spends its budget.
+    `decode` names one way for every query. Without it a tree is read whole where that is cheaper: up to
+    `dense_nodes` inner nodes for each of the k documents asked for, or where every document is asked for;
+    a larger one is searched best-first. The tree is that of the query's candidates, or of the corpus. Both
+    ways are exact, but for queries whose search spends its budget.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class Decoder:
         self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
         self.proofs = Proofs()
         self.halved = 0  # passes that a device had no memory for
-        if not self._read_whole(index.tree):  # what queries share is made before the first is timed
+        # what queries share is made before the first is timed
+        if not self._read_whole(index.tree, 1):
             self._limits(1, self._corpus_tree)
 
     def rank(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> list[Best]:
@@ -81,10 +82,10 @@ class Decoder:
                 asked.append(Asked(once, prompt, PrefixTree.build(self.index.subset(once.candidates or ()))))
         return asked
 
-    def _read_whole(self, tree: PrefixTree, k: int = 0) -> bool:
+    def _read_whole(self, tree: PrefixTree, k: int) -> bool:
         """Whether all docIDs of a tree are scored, not searched for the best k."""
         o = self.options
-        small = len(tree.inner) <= o.dense_nodes or k >= len(tree.ends)
+        small = len(tree.inner) <= o.dense_nodes * k or k >= len(tree.ends)
         return o.decode == "exact" or (o.decode is None and small)
 
     def _score(self, asked: Sequence[Asked], k: int) -> list[Best]:

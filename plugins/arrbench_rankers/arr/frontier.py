@@ -9,27 +9,40 @@ import torch
 from arrbench_rankers.arr.reader import PROMPT
 from arrbench_rankers.arr.reading import Reader
 from arrbench_rankers.arr.search_order import Order
-from arrbench_rankers.arr.tree_tensors import TreeTensors
+from arrbench_rankers.arr.tree_tensors import Children, TreeTensors
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The best `k` docIDs a query, `block` nodes a step, `budget` nodes in all, `held` nodes left open."""
+    """The best `k` docIDs a query, `block` nodes a step, `budget` nodes in all, `held` nodes left open.
+
+    An open node with at most `whole` inner nodes at and below it is read with all of them.
+    """
 
     k: int
     block: int
     budget: int
     held: int
+    whole: int
 
 
 @dataclass(frozen=True)
 class Block:
-    """Nodes just read [queries, block]; `node` is -1 where a query has no more, `place` is its own."""
+    """Nodes to be read in one step [queries, block].
+
+    `node` is -1 where a query has no more. `bound` and `total` are those of the open node that a node is, or
+    stands below; `above` is the place of its parent in the block (its own for an open node), `parent`
+    in the cache. `whole` marks nodes whose inner children are in the block too; of a path the block holds
+    at most `generations` nodes.
+    """
 
     bound: torch.Tensor
     total: torch.Tensor
     node: torch.Tensor
-    place: torch.Tensor
+    above: torch.Tensor
+    parent: torch.Tensor
+    whole: torch.Tensor
+    generations: int
 
 
 @dataclass(frozen=True)
@@ -105,8 +118,9 @@ def opened(reader: Reader, tree: TreeTensors, order: Order, limits: Limits, most
         forwards=torch.ones(queries, dtype=torch.long, device=device),
     )
     root = torch.zeros(queries, 1, dtype=torch.long, device=device)
-    read = Block(root.float(), root.float(), root, torch.full_like(root, PROMPT))
-    return _extended(empty, read, reader.first, tree, order, limits, most)
+    places = torch.full_like(root, PROMPT)
+    read = Block(root.float(), root.float(), root, root, places, root.bool(), 1)
+    return _extended(empty, read, places, reader.first, tree, order, limits, most)
 
 
 def step(
@@ -122,40 +136,98 @@ def step(
     `most` bounds the children of a block of `limits.block` nodes; nothing here asks the device for a
     value unless it is None (see TreeTensors.children).
     """
-    bound, node = frontier.bound[:, : limits.block], frontier.node[:, : limits.block]
-    within = torch.arange(bound.shape[1], device=bound.device) < limits.budget - frontier.nodes[:, None]
-    read = (bound > frontier.key[:, -1:]) & within
-    logits, places = reader.read(
-        torch.where(read, tree.token[node], 0),
-        torch.where(read, frontier.place[:, : limits.block], PROMPT),
-    )
-    block = Block(bound, frontier.total[:, : limits.block], torch.where(read, node, -1), places)
+    taken, block = _block(frontier, tree, limits, reader.nodes, most is None)
+    token = torch.where(block.node >= 0, tree.token[block.node.clamp(min=0)], 0)
+    logits, places = reader.read(token, block.parent, block.generations)
+    reading = block.node >= 0
+    kept = frontier.bound[:, : taken.shape[1]].masked_fill(taken, -torch.inf)
     rest = replace(
         frontier,
-        bound=torch.cat([bound.masked_fill(read, -torch.inf), frontier.bound[:, limits.block :]], 1),
-        nodes=frontier.nodes + read.sum(1),
-        forwards=frontier.forwards + read.any(1),
+        bound=torch.cat([kept, frontier.bound[:, taken.shape[1] :]], 1),
+        nodes=frontier.nodes + reading.sum(1),
+        forwards=frontier.forwards + reading.any(1),
     )
-    return _extended(rest, block, logits, tree, order, limits, most)
+    return _extended(rest, block, places, logits, tree, order, limits, most)
+
+
+def _block(
+    frontier: Frontier, tree: TreeTensors, limits: Limits, first_place: int, counted: bool
+) -> tuple[torch.Tensor, Block]:
+    """Which of the best open nodes are read [queries, up to block], and these with what is read with them.
+
+    The block has `limits.block` nodes, or, `counted`, as many as some query reads.
+    """
+    left = (limits.budget - frontier.nodes)[:, None]
+    bound, node = frontier.bound[:, : limits.block], frontier.node[:, : limits.block]
+    wanted = bound > frontier.key[:, -1:]
+    levels_below = min(limits.whole, tree.depth)  # the last of them is empty below what is read whole
+    starts, counts = tree.subtrees(torch.where(wanted, node, 0), levels_below)
+    whole = counts.sum(-1) <= left.clamp(max=limits.whole)
+    counts[..., 1:] *= whole[..., None]
+    sizes = counts.sum(-1) * wanted
+    stops = sizes.cumsum(1)
+    taken = wanted & (stops <= left.clamp(max=limits.block))
+    total = (sizes * taken).sum(1, keepdim=True)
+
+    width = max(1, int(total.max())) if counted else limits.block
+    place = torch.arange(width, device=node.device).expand(len(node), -1).contiguous()
+    top = torch.searchsorted(stops, place, right=True).clamp_(max=node.shape[1] - 1)
+    within = place - (stops - sizes).gather(1, top)  # of the top's nodes, level by level
+    levels = top[..., None].expand(-1, -1, counts.shape[2])
+    counts, starts = counts.gather(1, levels), starts.gather(1, levels)
+    level_stops = counts.cumsum(2)
+    level = (level_stops <= within[..., None]).sum(2, keepdim=True).clamp_(max=levels_below)
+    rank = starts.gather(2, level) + within[..., None] - (level_stops - counts).gather(2, level)
+    generations = 1 + int((level[..., 0] * (place < total)).max()) if counted else levels_below
+    real, below = place < total, level[..., 0] > 0
+    read = torch.where(real, tree.ranked(rank[..., 0]), -1)
+
+    same = read[:, None] == tree.parents(read.clamp(min=0))[..., None]  # [queries, block, of its parent]
+    above = torch.where(below & real, same.byte().argmax(2), place)
+    parent = torch.where(below, first_place + above, frontier.place.gather(1, top))
+    return taken, Block(
+        bound=bound.gather(1, top),
+        total=frontier.total.gather(1, top),
+        node=read,
+        above=above,
+        parent=torch.where(real, parent, PROMPT),
+        whole=whole.gather(1, top),
+        generations=generations,
+    )
+
+
+def _totals(block: Block, tree: TreeTensors, logits: torch.Tensor, children: Children) -> torch.Tensor:
+    """Summed log-probabilities of a block's nodes [queries, block], generation by generation."""
+    queries = torch.arange(len(logits), device=logits.device)[:, None]
+    token = tree.token[block.node.clamp(min=0)].clamp(min=0)
+    normaliser = children.normaliser.gather(1, block.above)
+    step = (logits[queries, block.above, token].to(normaliser.dtype) - normaliser).clamp_(max=0)
+    own = torch.arange(block.node.shape[1], device=logits.device)
+    total = block.total
+    for _ in range(block.generations - 1):
+        total = torch.where(block.above == own, block.total, total.gather(1, block.above) + step)
+    return total
 
 
 def _extended(
     frontier: Frontier,
     read: Block,
+    places: torch.Tensor,
     logits: torch.Tensor,
     tree: TreeTensors,
     order: Order,
     limits: Limits,
     most: int | None,
 ) -> Frontier:
-    """The frontier with the children of the nodes read.
+    """The frontier with the children of a block that was read at these places of the cache.
 
     At most `held` open nodes stay. Where that is the budget or more, nothing is lost that the budget
     could have read: what is dropped stands behind as many nodes with higher bounds, each of
     which would be read before it. The bounds of what is dropped go on counting.
     """
     children = tree.expand(read.node, logits, most)
-    total = read.total.gather(1, children.parent) + children.log_prob
+    above = _totals(read, tree, logits, children)
+    total = above.gather(1, children.parent) + children.log_prob
     keys, bounds = order.keys(tree, children, total, read.bound)
 
     document = tree.document[children.node]
@@ -163,10 +235,11 @@ def _extended(
     score = torch.cat([frontier.score, tree.scores(total, document)], 1).gather(1, chosen)
     document = torch.cat([frontier.document, document], 1).gather(1, chosen)
 
-    bounds = bounds.masked_fill(~tree.open(children.node), -torch.inf)
+    opens = tree.open(children.node) & ~read.whole.gather(1, children.parent)
+    bounds = bounds.masked_fill(~opens, -torch.inf)
     joined = torch.cat([frontier.bound, bounds], 1)
     bound, chosen = joined.topk(min(limits.held + 1, joined.shape[1]))
-    place = read.place.gather(1, children.parent)
+    place = places.gather(1, children.parent)
     return replace(
         frontier,
         bound=bound,

@@ -87,12 +87,23 @@ class OneByOneReader:
         self._sequences = [[list(prompt)] for prompt in prompts]  # the prompt, then what has been read
         self.first = next_logits(model, [own[0] for own in self._sequences])[:, None]
 
-    def read(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [queries, block, vocabulary] behind new nodes, and the nodes' places [queries, block]."""
+    @property
+    def nodes(self) -> int:
+        """How many nodes of a query are read: the place of the next one."""
+        return len(self._sequences[0]) - 1
+
+    def read(
+        self, tokens: torch.Tensor, parents: torch.Tensor, generations: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [queries, block, vocabulary] behind new nodes, and the nodes' places [queries, block].
+
+        Parents stand before their children, so a block may hold any number of generations.
+        """
         queries, block = tokens.shape
-        first = len(self._sequences[0]) - 1
+        first = self.nodes
         for own, new, behind in zip(self._sequences, tokens.tolist(), parents.tolist(), strict=True):
-            own += [[*own[parent - PROMPT], token] for token, parent in zip(new, behind, strict=True)]
+            for token, parent in zip(new, behind, strict=True):
+                own.append([*own[parent - PROMPT], token])
         places = torch.arange(first, first + block, device=tokens.device).expand(queries, -1)
         asked = [sequence for own in self._sequences for sequence in own[-block:]]
         return next_logits(self.model, asked).unflatten(0, (queries, block)), places

@@ -69,9 +69,9 @@ class ArrOptions(BaseOptions):
         "replacement, normalise=tree); none: exact up to dense_nodes, then best-first",
     )
     dense_nodes: int = Field(
-        512,
+        25,
         ge=0,
-        description="without decode: most inner nodes of a prefix tree that is read whole, not searched",
+        description="without decode: inner nodes a document asked for, up to which a tree is read whole",
     )
     budget: int = Field(
         2000,

@@ -42,31 +42,39 @@ class NodeReader:
         alone = torch.eye(width, dtype=torch.bool, device=device)  # keeps padding's softmax finite
         self.first = self._forward(ids, self._positions, (causal & self._visible) | alone, keep=1)
 
-    def read(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def nodes(self) -> int:
+        """How many nodes of a query are read: the place of the next one."""
+        return self._paths.shape[1]
+
+    def read(
+        self, tokens: torch.Tensor, parents: torch.Tensor, generations: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [queries, block, vocabulary] behind new nodes, and the nodes' places [queries, block].
 
-        `tokens` [queries, block] are the nodes' own, `parents` the places that reading their parents
-        gave, PROMPT for a token right behind the prompt. What fills a block up may be any token.
+        `tokens` [queries, block] are the nodes' own, `parents` the places of their parents, PROMPT for a
+        token right behind the prompt. A parent may stand in the block itself, which then holds up to
+        `generations` nodes of a path. What fills a block up may be any token.
         """
         queries, block = tokens.shape
-        read = self._paths.shape[1]
+        read = self.nodes
         places = torch.arange(read, read + block, device=tokens.device).expand(queries, -1)
         own = places[..., None].expand(-1, -1, self._paths.shape[2])
-        if read:
-            behind, above = parents == PROMPT, parents.clamp(min=0)
-            depths = torch.where(behind, 1, self._depths.gather(1, above) + 1)
-            passed = self._paths.gather(1, above[..., None].expand_as(own))
+        behind, above = parents == PROMPT, parents.clamp(min=0)
+        depths, paths = torch.ones_like(places), own
+        for _ in range(generations):  # one more generation of the block is right after each
+            known = torch.cat([self._depths, depths], 1), torch.cat([self._paths, paths], 1)
+            depths = torch.where(behind, 1, known[0].gather(1, above) + 1)
+            passed = known[1].gather(1, above[..., None].expand_as(own))
             paths = torch.where(behind[..., None], own, passed)
-            paths = paths.scatter(2, depths[..., None] - 1, places[..., None])
-        else:
-            depths, paths = torch.ones_like(places), own
+            paths = paths.scatter(2, (depths[..., None] - 1).clamp(max=own.shape[2] - 1), places[..., None])
         self._paths = torch.cat([self._paths, paths], 1)
         self._depths = torch.cat([self._depths, depths], 1)
         positions = self._lengths + depths - 1
         self._positions = torch.cat([self._positions, positions], 1)
-        nodes = torch.zeros(queries, block, read + block, dtype=torch.bool, device=tokens.device)
-        nodes.scatter_(2, paths, True)
-        visible = torch.cat([self._visible.expand(-1, block, -1), nodes], -1)
+        seen = torch.zeros(queries, block, read + block, dtype=torch.bool, device=tokens.device)
+        seen.scatter_(2, paths, True)
+        visible = torch.cat([self._visible.expand(-1, block, -1), seen], -1)
         return self._forward(tokens, positions, visible, keep=block), places
 
     def keep(self, queries: torch.Tensor) -> None:

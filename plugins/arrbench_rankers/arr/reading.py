@@ -21,7 +21,12 @@ class Reader(Protocol):
 
     first: torch.Tensor
 
-    def read(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
+    @property
+    def nodes(self) -> int: ...
+
+    def read(
+        self, tokens: torch.Tensor, parents: torch.Tensor, generations: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
     def keep(self, queries: torch.Tensor) -> None: ...
 

@@ -15,7 +15,12 @@ _STEP = -0x61C8864680B583EB
 
 
 class Order(Protocol):
-    """Keys, higher first, that never rise along a path."""
+    """Keys, higher first, that never rise along a path.
+
+    `skips` says whether a key depends on a node's sum alone, so that what lies between may be left out.
+    """
+
+    skips: bool
 
     def keys(
         self, tree: TreeTensors, children: Children, sums: torch.Tensor, parents: torch.Tensor
@@ -31,6 +36,8 @@ class Order(Protocol):
 
 class ByScore:
     """The highest scores first."""
+
+    skips = True
 
     def keys(
         self, tree: TreeTensors, children: Children, sums: torch.Tensor, parents: torch.Tensor
@@ -49,6 +56,8 @@ class Drawn:
     draws are shifted to have it as their maximum. `seeds` [queries]: a draw depends on them and the
     node alone, never on the order in which nodes are read or queries asked.
     """
+
+    skips = False
 
     def __init__(self, seeds: torch.Tensor) -> None:
         self.seeds = seeds

@@ -17,11 +17,13 @@ class Children:
 
     `parent` is the place of a child's parent in the block, `node` the child (0 where there is no more),
     `log_prob` the log-probability of its token behind the parent (-inf where there is no more).
+    `normaliser` [queries, block] is what a logit behind each node of the block is less to be one.
     """
 
     parent: torch.Tensor
     node: torch.Tensor
     log_prob: torch.Tensor
+    normaliser: torch.Tensor
 
 
 class TreeTensors:
@@ -40,12 +42,36 @@ class TreeTensors:
         self.vocabulary, self.renormalised = vocabulary, renormalised
         self.token, self.document = there(tree.token), there(tree.document)
         self.first_child = there(tree.first_child)
+        self._inner = there(tree.inner).to(self.first_child.dtype)
         self.documents = len(tree.lengths)
         self.depth = int(tree.depth.max())
         self.mean_depth = float(tree.lengths.mean()) if self.documents else 0.0
         self.lengths = there(tree.lengths) if mean else None
         self._longest = there(_longest_below(tree)) if mean else None
         self._fan_outs = -np.sort(-np.diff(tree.first_child))  # the most first
+
+    def subtrees(self, nodes: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inner nodes at and below each node: ranks of a level's first ones, and how many a level has.
+
+        Both are [queries, nodes, 1 + levels]. Ranks count the tree's inner nodes but its root in order; below
+        one node those of a level stand in a row, for a tree's nodes stand level by level.
+        """
+        first, stop = nodes, nodes + 1
+        starts, counts = [], []
+        for _ in range(1 + levels):
+            start, end = torch.searchsorted(self._inner, torch.stack([first, stop]).to(self._inner.dtype))
+            starts.append(start)
+            counts.append(end - start)
+            first, stop = self.first_child[first], self.first_child[stop]
+        return torch.stack(starts, -1), torch.stack(counts, -1)
+
+    def ranked(self, ranks: torch.Tensor) -> torch.Tensor:
+        """The inner node of each rank."""
+        return self._inner[ranks.clamp(max=len(self._inner) - 1)].long()
+
+    def parents(self, nodes: torch.Tensor) -> torch.Tensor:
+        """The parent of each node but the root."""
+        return torch.searchsorted(self.first_child, nodes.to(self.first_child.dtype), right=True) - 1
 
     def most_children(self, block: int) -> int:
         """The most children that any block of that many nodes can have together."""
@@ -100,7 +126,7 @@ class TreeTensors:
         else:
             normaliser = logits.to(chosen.dtype).logsumexp(-1)
         log_prob = (chosen - normaliser.gather(1, parent)).clamp_(max=0)
-        return Children(parent, node, log_prob.masked_fill_(~real, -torch.inf))
+        return Children(parent, node, log_prob.masked_fill_(~real, -torch.inf), normaliser)
 
     def child(self, nodes: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The child of each node by that token; -1 where there is none, or the node is -1.

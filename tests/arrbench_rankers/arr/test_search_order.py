@@ -37,7 +37,7 @@ def test_pairs_come_as_often_as_without_replacement(model, tree):
     p = dict(zip(everything.documents.tolist(), np.exp(everything.scores).tolist(), strict=True))
     assert sum(p.values()) == pytest.approx(1, abs=1e-4)
     times = 4000
-    samples = drawn(model, tree, [f"query {i}" for i in range(times)], 2)
+    samples = drawn(model, tree, [f"query {i}" for i in range(times)], 2, block=16)
     counts = Counter(frozenset(one.documents.tolist()) for one in samples)
     for a, b in itertools.combinations(p, 2):
         chance = p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b])
