@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from arrbench_rankers.arr.docid import NameDocIds
 
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
+from arrbench_rankers.arr.docids.name import Name
 from arrbench_rankers.arr.examples import examples
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.objective import Objective
@@ -31,7 +31,7 @@ def batch(tokenizer):
     queries = tuple(Query(f"q{i}", title) for i, title in enumerate(TITLES))
     grades = {f"q{i}": {title: 2, "animal": 1} for i, title in enumerate(TITLES[:-1])}
     train = Split(queries, Judgments(grades), corpus)
-    index = DocIdIndex.build(NameDocIds(), tokenizer, corpus)
+    index = DocIdIndex.build(Name(Name.Options(), seed=0), tokenizer, corpus, None)
     options = ArrOptions(order=1.0, off_list=2, beta=1.0)
     made = examples(train, lambda asked: [[3, 4 + i] for i in range(len(asked))], index, options, seed=0)
     return Collator(0)(made)
