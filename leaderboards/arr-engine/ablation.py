@@ -67,6 +67,8 @@ def cells() -> list[Cell]:
     remedies = [
         *(Cell(f"α=2 finish={n}", {**STOICAL, "finish": n}) for n in (1, 2)),
         *(Cell(f"α=2 order={w:g}", {**STOICAL, "order": w}) for w in (0.1, 1.0)),
+        *(Cell(f"α=1 order={w:g}", {"alpha": 1, "order": w}) for w in (0.3, 1.0)),
+        *(Cell(f"α=stepwise order={w:g}", {"item": "stepwise", "order": w}) for w in (0.3, 1.0)),
         *(Cell(f"α=2 top={f:g}", {**STOICAL, "top": f}) for f in (2.0, 4.0)),
         Cell("α=2 off_list=4", {**STOICAL, "off_list": 4}),
         *(Cell(f"NTP order={w:g}", {**NTP, "order": w}) for w in (0.1, 1.0)),
