@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from arrbench.ranker import Query
 from arrbench_rankers.arr.best_first import Found, beam, best_first, search
 from arrbench_rankers.arr.block_size import cheapest_block, forward_seconds
-from arrbench_rankers.arr.exact import CPU_FLOATS, FLOATS, exact_scores
+from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.frontier import Limits
 from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.index import DocIdIndex
+from arrbench_rankers.arr.lm_config import vocabulary
 from arrbench_rankers.arr.options import ArrOptions
+from arrbench_rankers.arr.pass_size import FLOATS, pass_floats
 from arrbench_rankers.arr.proofs import Proofs
 from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.search_order import ByScore, Drawn, query_seeds
@@ -57,7 +59,7 @@ class Decoder:
     ) -> None:
         self.model, self.index, self.end, self.options, self.seed = model, index, end, options, seed
         self._reading = reading
-        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
+        self._vocabulary = vocabulary(model.config)
         self.proofs = Proofs()
         self.halved = 0  # passes that a device had no memory for
         # what queries share is made before the first is timed
@@ -127,8 +129,7 @@ class Decoder:
         self, asked: Sequence[Asked], tree: TreeTensors, limits: Limits, drawn: bool = False
     ) -> list[Found]:
         """What a search finds, in groups of queries that fit one pass."""
-        floats = min(FLOATS, CPU_FLOATS) if self.model.device.type == "cpu" else FLOATS
-        group = max(1, floats // (limits.block * tree.vocabulary))
+        group = max(1, pass_floats(self.model.device) // (limits.block * tree.vocabulary))
         found: list[Found] = []
         for start in range(0, len(asked), group):
             some = asked[start : start + group]
