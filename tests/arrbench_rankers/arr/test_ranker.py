@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
+from arrbench_rankers.arr import decoding
 from arrbench_rankers.arr.ranker import Arr, ArrNtp, ArrStoical
 from arrbench_rankers.dev_measure import ndcg_at_10
 
@@ -124,6 +126,29 @@ def test_a_sample_depends_on_the_seed_and_the_query_alone(split, reloaded):
     ranker = reloaded(decode="sample")
     one, other = ranker.rank(split.queries, 3), ranker.rank(split.queries[::-1], 3)[::-1]
     assert [ranking.ids for ranking in one] == [ranking.ids for ranking in other]
+
+
+def test_a_search_that_runs_out_of_memory_takes_fewer_queries_at_once(split, reloaded, monkeypatch):
+    ranker = reloaded(decode="best-first", block=2)
+    whole = ranker.rank(split.queries, 3), ranker.generate(split.queries, 3)
+
+    def cramped(call):
+        def limited(model, prompts, *rest):
+            if len(prompts) > 3:
+                raise torch.OutOfMemoryError
+            return call(model, prompts, *rest)
+
+        return limited
+
+    for name in ("search", "generate"):
+        monkeypatch.setattr(decoding, name, cramped(getattr(decoding, name)))
+    for one, other in zip(ranker.rank(split.queries, 3), whole[0], strict=True):
+        assert one.ids == other.ids
+    assert ranker.facts["scoring_batch_halved"] == 2  # 8, 4, 2 queries
+    assert ranker.generate(split.queries, 3) == whole[1]
+    monkeypatch.setattr(decoding, "search", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(UsageError, match="no memory left to search for one query"):
+        ranker.rank(split.queries, 3)
 
 
 def test_an_audit_holds_a_beam_against_the_exact_top_k(split, reloaded):
