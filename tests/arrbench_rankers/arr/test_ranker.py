@@ -12,7 +12,7 @@ import torch
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
-from arrbench_rankers.arr import decoding
+from arrbench_rankers.arr import decoding, lm_config
 from arrbench_rankers.arr.ranker import Arr, ArrNtp, ArrStoical
 from arrbench_rankers.dev_measure import ndcg_at_10
 
@@ -245,6 +245,19 @@ def test_every_loss_and_prompt_trains_and_ranks(split, options):
     assert all(sorted(ranking.ids) == sorted(candidates) for ranking in ranker.rank(shown.queries, 100))
     assert any("dev_ndcg" in figures for figures in reports)
     assert ranker.facts["query_texts_cut"] == (8 if "query_tokens" in options else 0)
+
+
+def test_candidates_beyond_what_the_model_reads_are_counted_and_still_ranked(split, monkeypatch):
+    monkeypatch.setattr(lm_config, "longest_row", lambda config: 12)
+    shown = [replace(query, candidates=split.corpus.ids) for query in split.queries]
+    ranker = Arr(Arr.Options(prompt="candidates", epochs=1), Context())
+    ranker.fit(replace(split, queries=tuple(shown)), Split((), Judgments({}), split.corpus))
+    ranker.index(split.corpus)
+    for _ in range(2):  # asked again they count once
+        ranker.rank(shown[:2], 11)
+        assert ranker.facts["candidate_prompts_cut"] == 2
+        assert 2 * 8 <= ranker.facts["candidates_left_out"] < 2 * 11
+    assert len(ranker.rank(shown[:1], 11)[0].ids) == 11
 
 
 def test_a_prompt_of_candidates_needs_candidates(split):
