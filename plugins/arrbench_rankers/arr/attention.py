@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from arrbench_rankers.arr.lm_config import text_config
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
@@ -33,7 +35,7 @@ def attention_mask(
 
     Raises ValueError for a type of layer that no mask can serve, such as a recurrent one.
     """
-    kinds = set(getattr(_text(config), "layer_types", None) or ())
+    kinds = set(getattr(text_config(config), "layer_types", None) or ())
     if len(kinds) < 2:
         return _additive(visible & _near(config, kinds, queries, keys), dtype)
     return {kind: _additive(visible & _near(config, {kind}, queries, keys), dtype) for kind in kinds}
@@ -43,7 +45,7 @@ def _near(
     config: PreTrainedConfig, kinds: set[str], queries: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor:
     """Which keys [rows, q, k] lie within reach of a layer's queries."""
-    text = _text(config)
+    text = text_config(config)
     (kind,) = kinds or {"sliding_attention" if _one_window(text) else "full_attention"}
     at, seen = queries[:, :, None], keys[:, None, :]
     if kind == "full_attention":
@@ -58,10 +60,6 @@ def _near(
 def _one_window(text: PreTrainedConfig) -> bool:
     """Whether all layers share a window that no layer type names, as Mistral's do."""
     return getattr(text, "sliding_window", None) is not None and getattr(text, "use_sliding_window", True)
-
-
-def _text(config: PreTrainedConfig) -> PreTrainedConfig:
-    return config.get_text_config(decoder=True)
 
 
 def _additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -24,6 +24,7 @@ import torch
 
 from arrbench_rankers.arr.continuations import Continuations, continuations, in_corpus
 from arrbench_rankers.arr.index import DocIdIndex
+from arrbench_rankers.arr.lm_config import padding
 from arrbench_rankers.arr.options import ArrOptions
 from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.reading import PACKED, Reading
@@ -104,7 +105,7 @@ def _measured(
     model: Any, index: DocIdIndex, asked: Sequence[Asked], options: ArrOptions, reading: Reading
 ) -> Iterator[tuple[Ints, Floats, Floats, Floats, Floats]]:
     """Each query's prefixes: depth, weights (listed, own), invalid mass and distance [prefixes]."""
-    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    pad = padding(model.config)
     for start in range(0, len(asked), BATCH):  # a root may have as many children as the corpus documents
         batch = [_prefixes(one, index, options) for one in asked[start : start + BATCH]]
         inputs = reading.collate([one.row for one in batch], pad)

@@ -26,7 +26,7 @@ class Continuations:
 def in_corpus(tree: PrefixTree, corpus: PrefixTree, documents: Ints) -> Ints:
     """The corpus's node of each node of a tree [nodes] whose docIDs are those of `documents` there."""
     there = np.zeros(len(tree), np.int64)
-    there[tree.paths] = corpus.paths[documents][:, : tree.paths.shape[1]]
+    there[tree.paths] = corpus.paths_of(documents)
     return there
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from arrbench.errors import UsageError
 from arrbench.ranker import Query
 from arrbench_rankers.arr.best_first import Found, beam, best_first, search
 from arrbench_rankers.arr.block_size import cheapest_block, forward_seconds
-from arrbench_rankers.arr.exact import CPU_FLOATS, FLOATS, exact_scores
+from arrbench_rankers.arr.exact import exact_scores
 from arrbench_rankers.arr.frontier import Limits
 from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.index import DocIdIndex
+from arrbench_rankers.arr.lm_config import vocabulary
 from arrbench_rankers.arr.options import ArrOptions
+from arrbench_rankers.arr.pass_size import FLOATS, pass_floats
 from arrbench_rankers.arr.proofs import Proofs
 from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.search_order import ByScore, Drawn, query_seeds
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Best = tuple[Sequence[str], NDArray[np.float32]]  # ids and scores, best first
 AUDITED = 50  # queries whose beam is held against the exact top k
 
@@ -57,7 +63,7 @@ class Decoder:
     ) -> None:
         self.model, self.index, self.end, self.options, self.seed = model, index, end, options, seed
         self._reading = reading
-        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
+        self._vocabulary = vocabulary(model.config)
         self.proofs = Proofs()
         self.halved = 0  # passes that a device had no memory for
         # what queries share is made before the first is timed
@@ -127,14 +133,32 @@ class Decoder:
         self, asked: Sequence[Asked], tree: TreeTensors, limits: Limits, drawn: bool = False
     ) -> list[Found]:
         """What a search finds, in groups of queries that fit one pass."""
-        floats = min(FLOATS, CPU_FLOATS) if self.model.device.type == "cpu" else FLOATS
-        group = max(1, floats // (limits.block * tree.vocabulary))
-        found: list[Found] = []
-        for start in range(0, len(asked), group):
-            some = asked[start : start + group]
+
+        def read(some: Sequence[Asked]) -> list[Found]:
             seeds = query_seeds([one.query.text for one in some], self.seed).to(self.model.device)
             order = Drawn(seeds) if drawn else ByScore()
-            found += search(self.model, [one.prompt for one in some], tree, order, limits, self._reading)
+            return search(self.model, [one.prompt for one in some], tree, order, limits, self._reading)
+
+        group = max(1, pass_floats(self.model.device) // (limits.block * tree.vocabulary))
+        return self._in_groups(asked, group, read)
+
+    def _in_groups(
+        self, asked: Sequence[Item], group: int, read: Callable[[Sequence[Item]], list[Result]]
+    ) -> list[Result]:
+        """What is read for each item, at most `group` at once, half as many where memory runs out."""
+        found: list[Result] = []
+        while len(found) < len(asked):
+            some = asked[len(found) : len(found) + group]
+            try:
+                found += read(some)
+            except torch.OutOfMemoryError as error:
+                if len(some) == 1:
+                    raise UsageError(
+                        f"{self.model.device} has no memory left to search for one query; "
+                        "give a smaller block or beam, a smaller backbone or a half-precision dtype"
+                    ) from error
+                group = len(some) // 2
+                self._count_halved()
         return found
 
     def _limits(self, k: int, tree: TreeTensors) -> Limits:
@@ -191,10 +215,10 @@ class Decoder:
     def generate(self, prompts: Sequence[list[int]], k: int) -> list[list[str | None]]:
         """A plain beam search of width k over every token, by summed log-probabilities."""
         tree = self._corpus_tree
-        group = max(1, FLOATS // (4 * k * tree.vocabulary))
-        spelt: list[list[str | None]] = []
-        for start in range(0, len(prompts), group):
-            some, longest = prompts[start : start + group], self.index.longest + 1
+
+        def read(some: Sequence[list[int]]) -> list[list[str | None]]:
+            longest = self.index.longest + 1
             _, documents = generate(self.model, some, tree, self.end, k, longest, self._reading)
-            spelt += [[self.index.ids[d] if d >= 0 else None for d in row] for row in documents.tolist()]
-        return spelt
+            return [[self.index.ids[d] if d >= 0 else None for d in row] for row in documents.tolist()]
+
+        return self._in_groups(prompts, max(1, FLOATS // (4 * k * tree.vocabulary)), read)

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from arrbench.errors import UsageError
 from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.head import columns, narrowed
+from arrbench_rankers.arr.lm_config import padding, vocabulary
 from arrbench_rankers.arr.packing import Edges, Row, collate, predicting, visible
+from arrbench_rankers.arr.pass_size import FLOATS, pass_floats
 from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED, Reading
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
-FLOATS = 2**26  # what one forward pass may hold in masks and logits: 256 MiB of float32
-CPU_FLOATS = 2**22  # a CPU gains nothing from larger batches: they leave its caches
 UNCUT = 2**62  # nodes
 ROW_NODES = 256  # nodes a row is cut to: attention costs their square, a new row the prompt's keys
 CHUNK = 64  # predictions whose normalisers are computed together, within a CPU's caches
@@ -41,10 +41,6 @@ class Piece:
     query: int
     nodes: Ints
     row: Row
-
-    @property
-    def length(self) -> int:
-        return len(self.row.block.ids)
 
 
 @torch.inference_mode()
@@ -64,8 +60,7 @@ def exact_scores(
     runs out of memory the number of rows in a pass is halved and `on_halved` called. Raises UsageError
     where a single row is too much, and where a prediction isn't a finite number.
     """
-    vocabulary = model.config.get_text_config(decoder=True).vocab_size
-    most = max(1, min(ROW_NODES, FLOATS // vocabulary)) if reading.packed else UNCUT
+    most = max(1, min(ROW_NODES, FLOATS // vocabulary(model.config))) if reading.packed else UNCUT
     steps = [np.zeros(len(tree)) for tree in trees]  # what the edge into a node adds to a sum; 0 at the root
     rows: list[Piece] = []
     for query, (prompt, tree) in enumerate(zip(prompts, trees, strict=True)):
@@ -125,7 +120,7 @@ def _fill(
     on_halved: Callable[[], None],
 ) -> None:
     """Read rows, the longest first, as many a pass as fit, and write down what their edges add."""
-    left = sorted(rows, key=lambda piece: piece.length)
+    left = sorted(rows, key=lambda piece: piece.row.width)
     most = len(left)
     while left:
         batch = left[-min(most, _fitting(left[-1], model)) :]
@@ -134,7 +129,7 @@ def _fill(
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise UsageError(
-                    f"{model.device} has no memory left to score a row of {batch[0].length} tokens at once; "
+                    f"{model.device} has no memory left to score a row of {batch[0].row.width} tokens; "
                     "give fewer candidates, a smaller backbone or a half-precision dtype"
                 ) from error
             most = len(batch) // 2
@@ -148,16 +143,15 @@ def _fill(
 
 def _fitting(longest: Piece, model: Any) -> int:
     """How many rows no longer than this one fit one forward pass; at least one."""
-    floats = min(FLOATS, CPU_FLOATS) if model.device.type == "cpu" else FLOATS
-    predictions = len(longest.row.block.read) * model.config.get_text_config(decoder=True).vocab_size
-    return max(1, floats // (longest.length**2 + predictions))
+    predictions = len(longest.row.block.read) * vocabulary(model.config)
+    return max(1, pass_floats(model.device) // (longest.row.width**2 + predictions))
 
 
 def _edges(
     model: Any, rows: Sequence[Row], past: DynamicCache | None, renormalised: bool
 ) -> NDArray[np.float64]:
     """log p of each row's edges [edges], row after row; their bare logits where p is `renormalised` later."""
-    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    pad = padding(model.config)
     collated = collate(rows, pad, width=0)  # alike in length: nothing to share
     emitted = np.unique(collated["tokens"].numpy()) if renormalised else None
     batch = {name: tensor.to(model.device) for name, tensor in collated.items()}
@@ -191,7 +185,7 @@ def _edges(
 
 def _edges_one_by_one(model: Any, rows: Sequence[Row]) -> NDArray[np.float64]:
     """log p of each row's edges [edges], row after row, for a model that can't read a packed tree."""
-    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    pad = padding(model.config)
     batch = {name: tensor.to(model.device) for name, tensor in ONE_BY_ONE.collate(rows, pad).items()}
     values: NDArray[np.float64] = ONE_BY_ONE.edge_log_probs(model, batch).double().cpu().numpy()
     return values

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from arrbench_rankers.arr.lm_config import padding, vocabulary
 from arrbench_rankers.arr.packing import Edges, Row, Tensors, levels
+from arrbench_rankers.arr.pass_size import FLOATS
 from arrbench_rankers.arr.reader import PROMPT
 from arrbench_rankers.arr.trie import Ints, PrefixTree
-
-FLOATS = 2**26  # what one forward pass may hold in logits: 256 MiB of float32
 
 
 def collate(rows: Sequence[Row], pad: int) -> Tensors:
@@ -65,7 +65,7 @@ def edge_log_probs(model: Any, batch: Tensors) -> torch.Tensor:
 
 def next_logits(model: Any, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
     """Logits [sequences, vocabulary] of what follows each sequence of tokens, none empty."""
-    pad = model.config.get_text_config(decoder=True).pad_token_id or 0
+    pad = padding(model.config)
     ids, mask = (t.to(model.device) for t in _padded([np.array(s, np.int64) for s in sequences], pad))
     shortest = min(map(len, sequences))
     found = []
@@ -149,8 +149,7 @@ def _padded(sequences: Sequence[NDArray[np.int64]], pad: int) -> tuple[torch.Ten
 
 def _groups(model: Any, ids: torch.Tensor) -> list[slice]:
     """The sequences [S, W] that one forward pass may read together."""
-    vocabulary = model.config.get_text_config(decoder=True).vocab_size
-    size = max(1, FLOATS // (ids.shape[1] * vocabulary))
+    size = max(1, FLOATS // (ids.shape[1] * vocabulary(model.config)))
     return [slice(start, min(start + size, len(ids))) for start in range(0, len(ids), size)]
 
 

@@ -44,7 +44,9 @@ class ArrOptions(BaseOptions):
     prompt: Literal["query", "candidates"] = Field(
         "query", description="what is read before writing: the query, or also its shuffled candidates"
     )
-    docid: str = Field("name", description='docID scheme; with options: "name:tokens=16"')
+    docid: str = Field(
+        "name", description='docID scheme, one of `arrbench list`; with options: "name:tokens=16"'
+    )
     query_tokens: int = Field(64, ge=1, description="tokens kept of a query's text")
     epochs: float = Field(12, gt=0, description="passes over the training queries")
     batch: int = Field(16, ge=1, description="training queries in one forward pass")
@@ -65,7 +67,7 @@ class ArrOptions(BaseOptions):
     )
     decode: Decode | None = Field(
         None,
-        description="exact: read every docID; best-first: exact top k; beam, greedy, sample (k drawn without "
+        description="exact: read every docID; best-first: top k, proved; beam; greedy; sample (drawn without "
         "replacement, normalise=tree); none: exact up to dense_nodes, then best-first",
     )
     dense_nodes: int = Field(

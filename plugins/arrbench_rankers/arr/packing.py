@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapreplace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +26,8 @@ from torch.nn.parallel import DistributedDataParallel
 from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
 LINE = 96  # tokens a line: attention pays for the square of its width, and fewer lines leave less padding
 Tensors = dict[str, torch.Tensor]
-
-
-def longest_row(config: PreTrainedConfig) -> int:
-    """How many positions a prompt and a docID may take together."""
-    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 2048
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class Row:
     @property
     def width(self) -> int:
         """Tokens that the model reads."""
-        return len(self.prompt) + len(self.tree.inner)
+        return len(self.block.ids)
 
 
 def levels(tree: PrefixTree) -> list[slice]:

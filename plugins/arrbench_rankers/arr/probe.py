@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from arrbench.errors import UsageError, one_line
+from arrbench_rankers.arr.lm_config import padding, text_config, vocabulary
 from arrbench_rankers.arr.packing import Row, levels
 from arrbench_rankers.arr.reader import PROMPT
 from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED, Reading
@@ -31,7 +32,7 @@ def reading(model: Any) -> tuple[Reading, str]:
     Warns where they differ.
     """
     fault = _fault(model)
-    if not fault and (windows := _windows(model.config.get_text_config(decoder=True))):
+    if not fault and (windows := _windows(text_config(model.config))):
         try:
             fault = _fault(_windowed(model, windows))
         except Exception as error:  # an unknown config may not bear being narrowed
@@ -47,7 +48,7 @@ def reading(model: Any) -> tuple[Reading, str]:
 @torch.inference_mode()
 def _fault(model: Any) -> str:
     """How packed and cached reading differ from one row a path; "" where they don't."""
-    rows = _rows(model.config.get_text_config(decoder=True).vocab_size)
+    rows = _rows(vocabulary(model.config))
     try:
         right = _read(model, ONE_BY_ONE, rows)
     except Exception as error:  # any model may refuse in its own way what it was not made for
@@ -75,7 +76,7 @@ def _rows(vocabulary: int) -> list[Row]:
 
 
 def _read(model: Any, reading: Reading, rows: list[Row]) -> torch.Tensor:
-    batch = reading.collate(rows, model.config.get_text_config(decoder=True).pad_token_id or 0)
+    batch = reading.collate(rows, padding(model.config))
     there = {name: tensor.to(model.device) for name, tensor in batch.items()}
     return reading.edge_log_probs(model, there).cpu()
 
@@ -109,7 +110,7 @@ def _windowed(model: Any, windows: list[str]) -> Any:
     """A random model of the same layers, narrow, on the CPU in float32, with windows of WINDOW tokens."""
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(model.config.get_text_config(decoder=True))
+    config = copy.deepcopy(text_config(model.config))
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     grouped = getattr(config, "num_key_value_heads", heads) != heads

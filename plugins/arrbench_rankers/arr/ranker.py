@@ -110,11 +110,12 @@ class Arr(Generative):
         self.facts["train_queries_without_list"] = len(train.queries) - len(made)
 
         def dev_ndcg() -> float:
-            return ndcg_at_10(self.rank(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
+            return ndcg_at_10(self._ranked(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
 
         self._train(made, range(known, len(self._tokenizer)), dev_ndcg if dev.queries else None)
         self._calibrate(dev)
         self._model.to(getattr(torch, self.context.dtype))
+        self._use(self._index)  # what was counted and timed so far was another model's
 
     def _take(self, model: Any) -> None:
         from arrbench_rankers.arr.probe import reading
@@ -132,7 +133,7 @@ class Arr(Generative):
         known = {document: position for position, document in enumerate(self._index.ids)}
         queries = dev.queries[: calibration.QUERIES]
         asked = []
-        rankings = self.rank(queries, calibration.OWN)
+        rankings = self._ranked(queries, calibration.OWN)
         for query, prompt, own in zip(queries, self._prompts(queries), rankings, strict=True):
             relevant = (d for d in dev.judgments.ranked(query.id) if d not in query.excluded)
             listed = [known[d] for d in relevant if d in known]
@@ -196,7 +197,7 @@ class Arr(Generative):
     def _use(self, index: DocIdIndex) -> None:
         from arrbench_rankers import backbones
         from arrbench_rankers.arr.decoding import Decoder
-        from arrbench_rankers.arr.packing import longest_row
+        from arrbench_rankers.arr.lm_config import longest_row
         from arrbench_rankers.arr.prompt import Prompter
 
         config = self._model.config
@@ -218,9 +219,13 @@ class Arr(Generative):
         self.facts["docid_tree_nodes"] = len(index.tree)
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        best = self._decoder.rank(queries, self._prompts(queries), k)
+        rankings = self._ranked(queries, k)
         self.facts["scoring_batch_halved"] = self._decoder.halved
         self.facts |= self._decoder.proofs.figures()
+        return rankings
+
+    def _ranked(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        best = self._decoder.rank(queries, self._prompts(queries), k)
         return [Ranking(ids, scores.tolist()) for ids, scores in best]
 
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from arrbench_rankers.arr.attention import attention_mask
+from arrbench_rankers.arr.lm_config import padding
 
 PROMPT = -1  # the cache place of what stands right behind the prompt
 
@@ -27,7 +28,7 @@ class NodeReader:
         self.model = model
         self._cache = DynamicCache()  # keeps every key: windows are the mask's
         width, device = max(map(len, prompts)), model.device
-        ids = torch.full((len(prompts), width), model.config.get_text_config(decoder=True).pad_token_id or 0)
+        ids = torch.full((len(prompts), width), padding(model.config))
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
         ids = ids.to(device)

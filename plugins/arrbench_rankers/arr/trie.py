@@ -91,7 +91,7 @@ class PrefixTree:
         ends[self.document[nodes]] = nodes
         return ends
 
-    @property
+    @cached_property
     def lengths(self) -> Ints:
         """Tokens of each docID, its end token included [documents]."""
         lengths: Ints = np.searchsorted(self.level_starts, self.ends, side="right") - 1
@@ -103,9 +103,12 @@ class PrefixTree:
 
         Sized for the docIDs of one query, not for a corpus.
         """
-        lengths = self.lengths
-        paths = np.zeros((len(lengths), int(lengths.max(initial=0))), np.int64)
-        nodes = self.ends
+        return self.paths_of(np.arange(len(self.ends)))
+
+    def paths_of(self, documents: Ints) -> Ints:
+        """The same for some documents [documents, longest docID of theirs]."""
+        nodes, lengths = self.ends[documents], self.lengths[documents]
+        paths = np.zeros((len(nodes), int(lengths.max(initial=0))), np.int64)
         for place in range(paths.shape[1])[::-1]:
             alive = lengths > place
             paths[alive, place] = nodes[alive]
@@ -145,23 +148,6 @@ class PrefixTree:
     def inner(self) -> Ints:
         """The nodes that a model must read to predict below them: those with children, but the root."""
         return np.flatnonzero(np.diff(self.first_child)[1:]) + 1
-
-    @cached_property
-    def slot(self) -> Ints:
-        """Where a node's prediction stands [nodes]: 0 for the root, then the inner nodes in order."""
-        slot = np.zeros(len(self), np.int64)
-        slot[self.inner] = np.arange(1, len(self.inner) + 1)
-        return slot
-
-    @cached_property
-    def ancestors(self) -> NDArray[np.bool_]:
-        """[inner, inner]: whether the prefix of inner node i passes, or is, inner node j."""
-        passes = np.eye(len(self.inner), dtype=bool)
-        above = self.slot[self.parent[self.inner]] - 1
-        for depth in range(2, len(self.level_starts) - 1):
-            level = np.flatnonzero(self.depth[self.inner] == depth)
-            passes[level] |= passes[above[level]]
-        return passes
 
     @property
     def nbytes(self) -> int:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document
 from arrbench_rankers.arr.docids.kmeans import KMeans
-from arrbench_rankers.arr.docids.reading import Reading
 from arrbench_rankers.arr.docids.scheme import AskedScheme, DocIdScheme
 from arrbench_rankers.arr.docids.spelling import decimal
+from arrbench_rankers.arr.docids.texts import DocIdTexts
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.ragged import Ragged
 from arrbench_rankers.backbones import load_tokenizer
@@ -69,9 +69,9 @@ def test_docids_are_unique_deterministic_and_independent_of_the_corpus_s_order(t
 @pytest.mark.parametrize("text", SCHEMES)
 def test_text_names_the_document_that_it_was_written_for(text):
     _, tokenizer, index = indexed(text, corpus_of(40))
-    reading = Reading(tokenizer, index)
-    assert [reading.document(reading.text(d)) for d in index.ids] == list(index.ids)
-    assert reading.document("no such docid") is None
+    written = DocIdTexts(tokenizer, index)
+    assert [written.document(written.text(d)) for d in index.ids] == list(index.ids)
+    assert written.document("no such docid") is None
 
 
 @pytest.mark.parametrize("text", SCHEMES)
@@ -113,8 +113,8 @@ def test_a_loaded_scheme_writes_another_corpus_by_what_it_learnt_from_the_first(
 
 def texts_of(text, corpus):
     _, tokenizer, index = indexed(text, corpus)
-    reading = Reading(tokenizer, index)
-    return {d: reading.text(d).replace(" ", "") for d in corpus.ids}
+    written = DocIdTexts(tokenizer, index)
+    return {d: written.text(d).replace(" ", "") for d in corpus.ids}
 
 
 def test_ordinal_counts_in_the_order_of_ids_with_zeros_in_front():
@@ -179,7 +179,7 @@ def test_kmeans_leaves_documents_together_that_are_alike():
 def test_one_document_is_enough(text):
     corpus = Corpus([Document("only", "red", "")])
     _, tokenizer, index = indexed(text, corpus)
-    assert Reading(tokenizer, index).document(Reading(tokenizer, index).text("only")) == "only"
+    assert DocIdTexts(tokenizer, index).document(DocIdTexts(tokenizer, index).text("only")) == "only"
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=20), st.integers(1, 4))

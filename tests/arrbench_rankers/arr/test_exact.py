@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Query
-from arrbench_rankers.arr import exact
+from arrbench_rankers.arr import exact, pass_size
 from arrbench_rankers.arr.exact import among_siblings, exact_scores, pieces
 from arrbench_rankers.arr.trie import PrefixTree
 
@@ -61,7 +61,7 @@ def test_trees_cut_into_rows_behind_one_prompt_score_alike(
     whole = exact_scores(model, prompts, trees, False, renormalised)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "ROW_NODES", most)
-        patch.setattr(exact, "CPU_FLOATS", floats)
+        patch.setattr(pass_size, "CPU_FLOATS", floats)
         cut = exact_scores(model, prompts, trees, False, renormalised)
     for one, other in zip(whole, cut, strict=True):
         assert one == pytest.approx(other, abs=1e-4)

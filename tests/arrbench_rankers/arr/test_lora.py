@@ -1,6 +1,7 @@
 """LoRA: what is trained, what is saved, and that a loaded model is the one that was trained."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,19 +51,22 @@ def scores(ranker, split):
     return [dict(zip(r.ids, r.scores, strict=True)) for r in ranker.rank(split.queries, 11)]
 
 
-@pytest.mark.parametrize(("dtype", "recompute"), [("float32", False), ("bfloat16", True)])
+@pytest.mark.parametrize(
+    ("dtype", "recompute", "docid"),
+    [("float32", False, "name"), ("bfloat16", True, "name"), ("float32", False, "atomic")],
+)
 def test_what_was_saved_are_adapters_that_rank_as_the_trained_model(
-    backbone, split, tmp_path, dtype, recompute
+    backbone, split, tmp_path, dtype, recompute, docid
 ):
     context = Context(dtype=dtype, cache=tmp_path / "cache")
-    ranker = fitted(backbone, split, context, gradient_checkpointing=recompute)
+    ranker = fitted(backbone, split, context, gradient_checkpointing=recompute, docid=docid)
     assert ranker._model.dtype == getattr(torch, dtype)
     assert not [name for name, _ in ranker._model.named_parameters() if "lora" in name]
     ranker.save(tmp_path / "saved")
     assert not list((tmp_path / "saved").rglob("model*.safetensors"))
     (file,) = (tmp_path / "saved").rglob("*.safetensors")
     assert file.stat().st_size < (backbone / "model.safetensors").stat().st_size
-    loaded = ArrStoical.load(tmp_path / "saved", context)
+    loaded = ArrStoical.load(tmp_path / "saved", replace(context, seed=7))
     assert scores(loaded, split) == scores(ranker, split)
     loaded.save(tmp_path / "again")
     assert scores(ArrStoical.load(tmp_path / "again", context), split) == scores(ranker, split)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig
 
+from arrbench_rankers.arr.lm_config import longest_row
 from arrbench_rankers.arr.packing import (
     Edges,
     Row,
     collate,
     edge_log_probs,
-    longest_row,
     visible,
 )
 from arrbench_rankers.arr.stoical import edge_targets, item_weights, stoical_loss

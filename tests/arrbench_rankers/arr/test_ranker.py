@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import Judgments, Split
+from arrbench_rankers.arr import decoding, lm_config
 from arrbench_rankers.arr.ranker import Arr, ArrNtp, ArrStoical
 from arrbench_rankers.dev_measure import ndcg_at_10
 
@@ -126,6 +128,29 @@ def test_a_sample_depends_on_the_seed_and_the_query_alone(split, reloaded):
     assert [ranking.ids for ranking in one] == [ranking.ids for ranking in other]
 
 
+def test_a_search_that_runs_out_of_memory_takes_fewer_queries_at_once(split, reloaded, monkeypatch):
+    ranker = reloaded(decode="best-first", block=2)
+    whole = ranker.rank(split.queries, 3), ranker.generate(split.queries, 3)
+
+    def cramped(call):
+        def limited(model, prompts, *rest):
+            if len(prompts) > 3:
+                raise torch.OutOfMemoryError
+            return call(model, prompts, *rest)
+
+        return limited
+
+    for name in ("search", "generate"):
+        monkeypatch.setattr(decoding, name, cramped(getattr(decoding, name)))
+    for one, other in zip(ranker.rank(split.queries, 3), whole[0], strict=True):
+        assert one.ids == other.ids
+    assert ranker.facts["scoring_batch_halved"] == 2  # 8, 4, 2 queries
+    assert ranker.generate(split.queries, 3) == whole[1]
+    monkeypatch.setattr(decoding, "search", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(UsageError, match="no memory left to search for one query"):
+        ranker.rank(split.queries, 3)
+
+
 def test_an_audit_holds_a_beam_against_the_exact_top_k(split, reloaded):
     wide, narrow = reloaded(beam=11).audit(split.queries, 5), reloaded(beam=1).audit(split.queries, 5)
     assert wide["audit_exact"] == 1
@@ -220,6 +245,19 @@ def test_every_loss_and_prompt_trains_and_ranks(split, options):
     assert all(sorted(ranking.ids) == sorted(candidates) for ranking in ranker.rank(shown.queries, 100))
     assert any("dev_ndcg" in figures for figures in reports)
     assert ranker.facts["query_texts_cut"] == (8 if "query_tokens" in options else 0)
+
+
+def test_candidates_beyond_what_the_model_reads_are_counted_and_still_ranked(split, monkeypatch):
+    monkeypatch.setattr(lm_config, "longest_row", lambda config: 12)
+    shown = [replace(query, candidates=split.corpus.ids) for query in split.queries]
+    ranker = Arr(Arr.Options(prompt="candidates", epochs=1), Context())
+    ranker.fit(replace(split, queries=tuple(shown)), Split((), Judgments({}), split.corpus))
+    ranker.index(split.corpus)
+    for _ in range(2):  # asked again they count once
+        ranker.rank(shown[:2], 11)
+        assert ranker.facts["candidate_prompts_cut"] == 2
+        assert 2 * 8 <= ranker.facts["candidates_left_out"] < 2 * 11
+    assert len(ranker.rank(shown[:1], 11)[0].ids) == 11
 
 
 def test_a_prompt_of_candidates_needs_candidates(split):

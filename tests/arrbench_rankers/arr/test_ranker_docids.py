@@ -35,6 +35,17 @@ def test_every_scheme_learns_to_rank_and_is_loaded_as_saved(split, docid, tmp_pa
     assert list(loaded._index.docids) == written
 
 
+@pytest.mark.parametrize("docid", ["name", "kmeans:branches=3:leaf=3"])
+def test_searches_are_counted_from_the_end_of_training_on(split, docid):
+    options = Arr.Options(docid=docid, decode="best-first", epochs=1, block=2)
+    ranker = Arr(options, Context())
+    ranker.fit(split, split)
+    assert "searched_queries" not in ranker.facts
+    ranker.index(split.corpus)
+    ranker.rank(split.queries, 3)
+    assert ranker.facts["searched_queries"] == len(split.queries)
+
+
 @pytest.mark.parametrize("docid", ["sparse-code:dictionary=9:nonzeros=2", "kmeans:branches=3:leaf=3"])
 def test_training_changes_no_docid_that_comes_from_embeddings(split, docid, tmp_path):
     ranker = learnt(split, docid)

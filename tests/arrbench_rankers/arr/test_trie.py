@@ -37,8 +37,6 @@ def test_a_worked_example():
     assert tree.paths.tolist() == [[2, 5, 0], [2, 4, 6], [1, 3, 0]]
     assert tree.lengths.tolist() == [2, 3, 2]
     assert tree.inner.tolist() == [1, 2, 4]
-    assert tree.slot.tolist() == [0, 1, 2, 0, 3, 0, 0]
-    assert tree.ancestors.tolist() == [[True, False, False], [False, True, False], [False, True, True]]
 
 
 @given(docid_lists)
@@ -58,12 +56,14 @@ def test_its_nodes_are_the_distinct_prefixes(docids):
         assert [twin[node] for node in path if node] == [docid[:n] for n in range(1, len(docid) + 1)]
 
 
-@given(docid_lists)
-def test_ancestors_are_the_inner_prefixes_of_a_prefix(docids):
+@given(docid_lists, st.data())
+def test_some_documents_paths_are_theirs_among_all(docids, data):
     tree = PrefixTree.build(docids)
-    inner = [prefixes(docids)[node] for node in tree.inner]
-    assert tree.ancestors.tolist() == [[one[: len(other)] == other for other in inner] for one in inner]
-    assert (tree.slot[tree.inner] == np.arange(1, len(inner) + 1)).all()
+    some = np.array(data.draw(st.permutations(range(len(docids))))[1:], int)
+    paths = tree.paths_of(some)
+    longest = max((len(docids[document]) for document in some), default=0)
+    assert paths.shape == (len(some), longest)
+    assert (paths == tree.paths[some, :longest]).all()
 
 
 def test_the_order_of_documents_changes_no_node():

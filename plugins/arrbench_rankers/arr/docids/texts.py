@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from arrbench_rankers.arr.index import DocIdIndex
 
 
-class Reading:
+class DocIdTexts:
     """Texts of the docIDs of an index, both ways: `document(text(d)) == d`.
 
     A text is taken as the tokenizer spells it; where that is no docID, as one of the docIDs' own
