@@ -31,7 +31,8 @@ from arrbench_rankers.arr.trie import PrefixTree
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Best = tuple[Sequence[str], NDArray[np.float32]]  # ids and scores, best first
-AUDITED = 50  # queries whose beam is held against the exact top k
+AUDITED = 50  # queries whose beam is held against the exact top k, at most
+AUDIT_S = 60.0  # after so many seconds no further query is
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,9 @@ class Decoder:
         return TreeTensors(tree, self._vocabulary, model.device, renormalised, o.length == "mean")
 
     def audit(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> dict[str, float | int]:
-        """How much of the exact top k a beam finds, over up to AUDITED queries whose top k is proved.
+        """How much of the exact top k a beam finds, over those of some queries whose top k is proved.
+
+        The first AUDITED queries, or as many as AUDIT_S leaves time for.
 
         `beam_finds` is the share of those documents found by a beam of the option's width, `beam_finds_all`
         the share of queries all of whose k it finds; `audit_` figures are those of the best-first
@@ -198,7 +201,10 @@ class Decoder:
         """
         proofs = Proofs()
         shares = []
+        until = time.monotonic() + AUDIT_S
         for one in self._asked(queries[:AUDITED], prompts[:AUDITED]):
+            if time.monotonic() > until:
+                break
             tree = self._corpus_tree if one.query.candidates is None else self._tensors(one.tree)
             asked, limits = [one], self._best_first(k, tree)
             (best,) = self._found(asked, tree, limits)
