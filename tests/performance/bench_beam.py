@@ -224,12 +224,12 @@ def main() -> None:
     asked, queries, repeats = (ASKED, 16, 7) if arguments.full else (ASKED, 4, 3)
     if arguments.backbone:
         names, goal = ("12000", "candidates"), 1.5
-        asked, queries, repeats = (8, 8, 3) if arguments.full else (4, 2, 1)
+        asked, queries, repeats = (8, 8, 3) if arguments.full else (2, 2, 1)
         learning = {
             "backbone": arguments.backbone,
-            "epochs": 10,
+            "epochs": 20,
             "batch": 4,
-            "learning_rate": 3e-4,
+            "learning_rate": 5e-4,
             "warmup": 2,
         }
     else:
