@@ -87,8 +87,9 @@ def search(
     run = _Run(reader, len(prompts), model.device, tree, order, limits)
     run.until_done(run.limits)
     run.leave(run.frontier.settled | run.frontier.filled)
-    run.until_done(beam(run.limits.k, max(run.limits.k, run.limits.block)))
-    run.leave(torch.ones_like(run.asked, dtype=torch.bool))
+    if len(run.asked):
+        run.until_done(beam(run.limits.k, max(run.limits.k, run.limits.block)))
+        run.leave(torch.ones_like(run.asked, dtype=torch.bool))
     return [found for found in run.found if found is not None]
 
 
@@ -136,9 +137,14 @@ class _Run:
     def leave(self, leaving: torch.Tensor) -> None:
         """Keep what was found for the queries marked [queries], and search for the others alone."""
         done, others = leaving.nonzero()[:, 0], (~leaving).nonzero()[:, 0]
+        if not len(done):
+            return
         for place, found in zip(self.asked[done].tolist(), _found(self.frontier.keep(done)), strict=True):
             self.found[place] = found
-        self.asked, self.frontier = self.asked[others], self.frontier.keep(others)
+        self.asked = self.asked[others]
+        if not len(others):
+            return
+        self.frontier = self.frontier.keep(others)
         self.order = self.order.keep(others)
         self.reader.keep(others)
 

@@ -43,10 +43,11 @@ def forward_seconds(model: Any, reading: Reading = PACKED) -> dict[int, float]:
 def cheapest_block(seconds: Mapping[int, float], k: int, depth: float) -> int:
     """The block size under which finding k documents costs least, by the seconds of a pass of each size.
 
-    A search takes about as many passes as docIDs have tokens on average (`depth`), and as its nodes fill.
+    A search takes about as many passes as docIDs have tokens before their last (`depth` tokens on
+    average; nothing is read behind the last), and as its nodes fill.
     """
     nodes = NODES_A_DOCUMENT * k
-    return min(seconds, key=lambda size: (depth + nodes / size) * seconds[size])
+    return min(seconds, key=lambda size: (depth - 1 + nodes / size) * seconds[size])
 
 
 def _wait(device: torch.device) -> None:

@@ -196,13 +196,17 @@ def _block(
     )
 
 
-def _totals(block: Block, tree: TreeTensors, logits: torch.Tensor, children: Children) -> torch.Tensor:
+def _totals(block: Block, tree: TreeTensors, children: Children) -> torch.Tensor:
     """Summed log-probabilities of a block's nodes [queries, block], generation by generation."""
-    queries = torch.arange(len(logits), device=logits.device)[:, None]
+    if block.generations == 1:
+        return block.total
+    queries = torch.arange(len(block.node), device=block.node.device)[:, None]
     token = tree.token[block.node.clamp(min=0)].clamp(min=0)
-    normaliser = children.normaliser.gather(1, block.above)
-    step = (logits[queries, block.above, token].to(normaliser.dtype) - normaliser).clamp_(max=0)
-    own = torch.arange(block.node.shape[1], device=logits.device)
+    step = children.predicted[queries, block.above, token]
+    if children.normaliser is not None:
+        step = step - children.normaliser.gather(1, block.above)
+    step = step.clamp_(max=0)
+    own = torch.arange(block.node.shape[1], device=block.node.device)
     total = block.total
     for _ in range(block.generations - 1):
         total = torch.where(block.above == own, block.total, total.gather(1, block.above) + step)
@@ -226,7 +230,7 @@ def _extended(
     which would be read before it. The bounds of what is dropped go on counting.
     """
     children = tree.expand(read.node, logits, most)
-    above = _totals(read, tree, logits, children)
+    above = _totals(read, tree, children)
     total = above.gather(1, children.parent) + children.log_prob
     keys, bounds = order.keys(tree, children, total, read.bound)
 

@@ -17,13 +17,16 @@ class Children:
 
     `parent` is the place of a child's parent in the block, `node` the child (0 where there is no more),
     `log_prob` the log-probability of its token behind the parent (-inf where there is no more).
-    `normaliser` [queries, block] is what a logit behind each node of the block is less to be one.
+    `predicted` [queries, block, vocabulary] are the log-probabilities of all tokens behind the block's nodes,
+    or, where tokens compete with their siblings alone, the logits that are log-probabilities less
+    `normaliser` [queries, block].
     """
 
     parent: torch.Tensor
     node: torch.Tensor
     log_prob: torch.Tensor
-    normaliser: torch.Tensor
+    predicted: torch.Tensor
+    normaliser: torch.Tensor | None
 
 
 class TreeTensors:
@@ -112,21 +115,21 @@ class TreeTensors:
     def expand(self, nodes: torch.Tensor, logits: torch.Tensor, most: int | None) -> Children:
         """The children of a block, scored by the logits [queries, block, vocabulary] behind its nodes.
 
-        No log-probability is made but the children's: their logits less the block's normalisers.
-        Rounding never lifts one above 0, so sums fall strictly by order.
+        Rounding never lifts a log-probability above 0, so that sums never rise along a path.
         """
         parent, child = self.children(nodes, most)
         real, node = child >= 0, child.clamp(min=0)
         token = self.token[node].clamp(min=0)
         queries = torch.arange(len(nodes), device=nodes.device)[:, None]
-        chosen = logits[queries, parent, token]
-        chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32)).masked_fill(~real, -torch.inf)
+        predicted = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if not self.renormalised:
+            predicted = predicted.log_softmax(-1)  # one kernel, where a logsumexp is four
+        log_prob = predicted[queries, parent, token].masked_fill_(~real, -torch.inf)
+        normaliser = None
         if self.renormalised:
-            normaliser = _sums_by_parent(chosen, parent, nodes.shape[1])
-        else:
-            normaliser = logits.to(chosen.dtype).logsumexp(-1)
-        log_prob = (chosen - normaliser.gather(1, parent)).clamp_(max=0)
-        return Children(parent, node, log_prob.masked_fill_(~real, -torch.inf), normaliser)
+            normaliser = _sums_by_parent(log_prob, parent, nodes.shape[1])
+            log_prob = (log_prob - normaliser.gather(1, parent)).masked_fill_(~real, -torch.inf)
+        return Children(parent, node, log_prob.clamp_(max=0), predicted, normaliser)
 
     def child(self, nodes: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The child of each node by that token; -1 where there is none, or the node is -1.
