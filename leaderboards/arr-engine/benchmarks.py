@@ -1,6 +1,6 @@
 """Runs the benchmarks of the ARR engine and writes benchmarks.json, benchmarks.md and benchmarks.png.
 
-    python leaderboards/arr-engine/benchmarks.py [--backbone FOLDER] [--full] [--draw]
+    python leaderboards/arr-engine/benchmarks.py [--backbone PATH] [--full] [--draw]
 
 Every figure is a ratio of two sides measured interleaved in one process, on one thread, or a count.
 `--backbone` adds the same for a real model (`arrbench models` names some); `--draw` makes the page again
@@ -51,7 +51,7 @@ def measure(benchmark: str, backbone: Path | None, full: bool) -> list[Measured]
     done = subprocess.run(
         asked, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True
     )
-    name = backbone.name if backbone else "tiny" if benchmark in WITH_BACKBONE else ""
+    name = backbone.name.partition(".")[0] if backbone else "tiny" if benchmark in WITH_BACKBONE else ""
     lines = [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
     return [Measured(benchmark, name, figure) for figure in lines]
 
@@ -121,21 +121,22 @@ def draw(measured: list[Measured], file: Path) -> None:
     axes.barh(range(len(names)), [value - 1 for value in better], left=1, color=colours)
     axes.axvline(1, color="black", linewidth=1)
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="times better than the goal")
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:.1g}")
     axes.grid(visible=True, axis="x", which="both", alpha=0.25)
     figure.savefig(file, dpi=110, metadata={"Software": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--backbone", type=Path, help="folder of a causal LM to measure beside tiny")
+    parser.add_argument(
+        "--backbone", type=Path, help="a causal LM to measure beside tiny: a folder or a GGUF file"
+    )
     parser.add_argument("--full", action="store_true", help="the whole sweep of sizes")
     parser.add_argument("--draw", action="store_true", help="make the page again from benchmarks.json")
     given = parser.parse_args()
     if not given.draw:
-        measured = [m for name in WITHOUT_BACKBONE for m in measure(name, None, given.full)]
-        for backbone in (None, given.backbone) if given.backbone else (None,):
-            measured += [m for name in WITH_BACKBONE for m in measure(name, backbone, given.full)]
         asked = "python leaderboards/arr-engine/benchmarks.py"
         asked += f" --backbone {given.backbone.name}" if given.backbone else ""
         about = {
@@ -144,7 +145,12 @@ def main() -> None:
             "hardware": hardware(choose("cpu")),
             "software": software(),
         }
-        write(HERE, about, measured)
+        wanted = [(name, None) for name in (*WITHOUT_BACKBONE, *WITH_BACKBONE)]
+        wanted += [(name, given.backbone) for name in WITH_BACKBONE if given.backbone]
+        measured: list[Measured] = []
+        for name, backbone in wanted:
+            measured += measure(name, backbone, given.full)
+            write(HERE, about, measured)
     about, measured = read(HERE)
     (HERE / "benchmarks.md").write_text(page(about, measured), encoding="utf-8")
     draw(measured, HERE / "benchmarks.png")
