@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import secrets
 import signal
 import subprocess
 import threading
@@ -76,7 +77,7 @@ class Execution:
         self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
         self._timeout_s = timeout_s
         self._background = background
-        self._listener = Listener(authkey=bytes.fromhex(key))
+        self._listener = _listener(bytes.fromhex(key))
         self._arrivals: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
         self._alive: dict[str, _Worker] = {}
         self._closed = False
@@ -217,6 +218,13 @@ class Execution:
                         f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
                     )
                 self._launcher.kill(worker.file)
+
+
+def _listener(key: bytes) -> Listener:
+    try:
+        return Listener(authkey=key)
+    except OSError:  # $TMPDIR may lie too deep for a socket's path, of 100 characters or so
+        return Listener(f"/tmp/arrbench-{secrets.token_hex(8)}", authkey=key)
 
 
 def clock_mismatch(ending: Ending) -> str | None:

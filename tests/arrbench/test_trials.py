@@ -198,3 +198,14 @@ def test_what_the_parent_does_with_an_ending_meets_no_timed_phase(tmp_path: Path
             assert "alone" not in execution._states()
     finally:
         execution.close()
+
+
+def test_a_temporary_folder_too_deep_for_a_socket_is_no_hindrance(
+    arrbench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    answer = arrbench("run", "--rankers", "counter", "--task", "toy", "--out", tmp_path / "runs", "--json")
+    assert answer.status == 0, answer.err
+    assert not list(deep.iterdir())
