@@ -149,12 +149,12 @@ def gathered(lines: Sequence[Line]) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
+def spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation over seeds."""
     if not values:
         return "–"
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{deviation}"
 
 
 COLUMNS = {
@@ -167,7 +167,6 @@ COLUMNS = {
     "the same, own prefixes": "invalid_mass_own_depth_2",
     "calibration, step 1": "calibration_depth_1",
     "calibration, step 2": "calibration_depth_2",
-    "fit, s": "fit_s",
 }
 
 
@@ -175,7 +174,7 @@ def table(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     rows = [f"| setting | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
     for cell in cells():
         if figures := found.get(cell.name):
-            shown = (spread(figures.get(n, ()), 0 if n == "fit_s" else 3) for n in COLUMNS.values())
+            shown = (spread(figures.get(n, ())) for n in COLUMNS.values())
             rows.append(f"| {cell.name} | {' | '.join(shown)} |")
     return "\n".join(rows) + "\n"
 
