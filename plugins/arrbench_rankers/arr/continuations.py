@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arrbench_rankers.arr.packing import Edges, levels
+from arrbench_rankers.arr.packing import Edges
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
 
@@ -42,6 +42,6 @@ def continuations(nodes: Ints, there: Ints, corpus: PrefixTree) -> Continuations
 def documents_below(tree: PrefixTree) -> Ints:
     """How many documents end at or below each node [nodes]."""
     counts = (tree.document >= 0).astype(np.int64)
-    for level in reversed(levels(tree)):
+    for level in reversed(tree.levels):
         np.add.at(counts, tree.parent[level], counts[level])
     return counts

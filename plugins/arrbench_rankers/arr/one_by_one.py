@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from arrbench_rankers.arr.lm_config import padding, vocabulary
-from arrbench_rankers.arr.packing import Edges, Row, Tensors, levels
+from arrbench_rankers.arr.packing import Edges, Row, Tensors
 from arrbench_rankers.arr.pass_size import FLOATS
 from arrbench_rankers.arr.reader import PROMPT
 from arrbench_rankers.arr.trie import Ints, PrefixTree
@@ -117,7 +117,7 @@ def _paths(tree: PrefixTree, asked: Ints) -> tuple[Ints, Ints]:
     """The nodes where paths end [paths], and for each node asked for, or above one, a path through it."""
     needed = np.zeros(len(tree), bool)
     needed[0] = needed[asked] = True
-    for level in reversed(levels(tree)):
+    for level in reversed(tree.levels):
         needed[tree.parent[level][needed[level]]] = True
     inner = np.flatnonzero(needed)
     passed = np.zeros(len(tree), bool)

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapreplace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,23 +88,17 @@ class Row:
         return len(self.block.ids)
 
 
-def levels(tree: PrefixTree) -> list[slice]:
-    """The nodes of each depth from 1 on."""
-    starts = np.searchsorted(tree.depth, np.arange(1, int(tree.depth[-1]) + 2))
-    return [slice(*ends) for ends in pairwise(starts.tolist())]
-
-
 def _depth_first(tree: PrefixTree, asked: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Each node's place among those that lead to asked ones, depth first, and how many its subtree has.
 
     [nodes] both; the root has place 0, and a node that leads to none size 0.
     """
     sizes = asked.astype(np.int64)
-    for level in reversed(levels(tree)):
+    for level in reversed(tree.levels):
         sizes[level][(sizes[level] > 0) & ~asked[level]] += 1  # read for what is below
         np.add.at(sizes, tree.parent[level], sizes[level])
     places = np.zeros(len(tree), np.int64)
-    for level in levels(tree):
+    for level in tree.levels:
         parents = tree.parent[level]
         before = np.cumsum(sizes[level]) - sizes[level]
         places[level] = places[parents] + 1 + before - before[tree.first_child[parents] - level.start]

@@ -11,7 +11,7 @@ import torch
 
 from arrbench.errors import UsageError, one_line
 from arrbench_rankers.arr.lm_config import padding, text_config, vocabulary
-from arrbench_rankers.arr.packing import Row, levels
+from arrbench_rankers.arr.packing import Row
 from arrbench_rankers.arr.reader import PROMPT
 from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED, Reading
 from arrbench_rankers.arr.trie import PrefixTree
@@ -87,11 +87,11 @@ def _read_cached(model: Any, reading: Reading, rows: list[Row]) -> torch.Tensor:
     parent, token = (
         torch.from_numpy(np.asarray(a, np.int64)).to(model.device) for a in (tree.parent, tree.token)
     )
-    reader = reading.reader(model, [row.prompt for row in rows], len(levels(tree)))
+    reader = reading.reader(model, [row.prompt for row in rows], len(tree.levels))
     logits, places = reader.first, torch.full((len(rows), 1), PROMPT, device=model.device)
     found: list[torch.Tensor] = []
     above = torch.zeros(1, dtype=torch.long, device=model.device)
-    for level in levels(tree):
+    for level in tree.levels:
         log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         own = torch.searchsorted(above, parent[level])
         found.append(log_probs[:, own, token[level]])

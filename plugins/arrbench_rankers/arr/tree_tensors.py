@@ -46,10 +46,10 @@ class TreeTensors:
         self.token, self.document = there(tree.token), there(tree.document)
         self.first_child = there(tree.first_child)
         self._inner = there(tree.inner).to(self.first_child.dtype)
-        self.documents = len(tree.lengths)
-        self.depth = int(tree.depth.max())
-        self.mean_depth = float(tree.lengths.mean()) if self.documents else 0.0
-        self.lengths = there(tree.lengths) if mean else None
+        lengths = tree.lengths
+        self.documents, self.depth = len(lengths), len(tree.levels)
+        self.mean_depth = float(lengths.mean()) if self.documents else 0.0
+        self.lengths = there(lengths) if mean else None
         self._longest = there(_longest_below(tree)) if mean else None
         self._fan_outs = -np.sort(-np.diff(tree.first_child))  # the most first
 
@@ -159,8 +159,6 @@ def _sums_by_parent(chosen: torch.Tensor, parent: torch.Tensor, block: int) -> t
 def _longest_below(tree: PrefixTree) -> NDArray[np.int64]:
     """Tokens of the longest docID through each node [nodes], level by level from the deepest."""
     longest = np.where(tree.document >= 0, tree.depth, 0).astype(np.int64)
-    levels = np.searchsorted(tree.depth, np.arange(1, int(tree.depth.max()) + 2))
-    for level in range(len(levels) - 2, -1, -1):
-        nodes = slice(levels[level], levels[level + 1])
-        np.maximum.at(longest, tree.parent[nodes], longest[nodes])
+    for level in reversed(tree.levels):
+        np.maximum.at(longest, tree.parent[level], longest[level])
     return np.maximum(longest, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -71,6 +72,11 @@ class PrefixTree:
         while starts[-1] < len(self):
             starts.append(int(self.first_child[starts[-1]]))
         return np.array(starts)
+
+    @property
+    def levels(self) -> list[slice]:
+        """The nodes of each depth from 1 on."""
+        return [slice(*ends) for ends in pairwise(self.level_starts[1:].tolist())]
 
     @cached_property
     def parent(self) -> Ints:
