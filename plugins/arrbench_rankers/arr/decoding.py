@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from arrbench.errors import UsageError
 from arrbench.ranker import Query
 from arrbench_rankers.arr.best_first import Found, beam, best_first, search
 from arrbench_rankers.arr.block_size import cheapest_block, forward_seconds
@@ -22,15 +20,13 @@ from arrbench_rankers.arr.generation import generate
 from arrbench_rankers.arr.index import DocIdIndex
 from arrbench_rankers.arr.lm_config import vocabulary
 from arrbench_rankers.arr.options import ArrOptions
-from arrbench_rankers.arr.pass_size import FLOATS, pass_floats
+from arrbench_rankers.arr.pass_size import FLOATS, Item, Result, in_passes, pass_floats
 from arrbench_rankers.arr.proofs import Proofs
 from arrbench_rankers.arr.reading import PACKED, Reading
 from arrbench_rankers.arr.search_order import ByScore, Drawn, query_seeds
 from arrbench_rankers.arr.tree_tensors import TreeTensors
 from arrbench_rankers.arr.trie import PrefixTree
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Best = tuple[Sequence[str], NDArray[np.float32]]  # ids and scores, best first
 AUDITED = 50  # queries whose beam is held against the exact top k, at most
 AUDIT_S = 60.0  # after so many seconds no further query is
@@ -148,20 +144,11 @@ class Decoder:
         self, asked: Sequence[Item], group: int, read: Callable[[Sequence[Item]], list[Result]]
     ) -> list[Result]:
         """What is read for each item, at most `group` at once, half as many where memory runs out."""
-        found: list[Result] = []
-        while len(found) < len(asked):
-            some = asked[len(found) : len(found) + group]
-            try:
-                found += read(some)
-            except torch.OutOfMemoryError as error:
-                if len(some) == 1:
-                    raise UsageError(
-                        f"{self.model.device} has no memory left to search for one query; "
-                        "give a smaller block or beam, a smaller backbone or a half-precision dtype"
-                    ) from error
-                group = len(some) // 2
-                self._count_halved()
-        return found
+        refused = (
+            f"{self.model.device} has no memory left to search for one query; "
+            "give a smaller block or beam, a smaller backbone or a half-precision dtype"
+        )
+        return in_passes(asked, lambda _: group, read, lambda _: refused, self._count_halved)
 
     def _limits(self, k: int, tree: TreeTensors) -> Limits:
         o = self.options

@@ -22,7 +22,7 @@ from arrbench_rankers.arr.attention import attention_mask
 from arrbench_rankers.arr.head import columns, narrowed
 from arrbench_rankers.arr.lm_config import padding, vocabulary
 from arrbench_rankers.arr.packing import Edges, Row, collate, predicting, visible
-from arrbench_rankers.arr.pass_size import FLOATS, pass_floats
+from arrbench_rankers.arr.pass_size import FLOATS, in_passes, pass_floats
 from arrbench_rankers.arr.reading import ONE_BY_ONE, PACKED, Reading
 from arrbench_rankers.arr.trie import Ints, PrefixTree
 
@@ -120,25 +120,21 @@ def _fill(
     on_halved: Callable[[], None],
 ) -> None:
     """Read rows, the longest first, as many a pass as fit, and write down what their edges add."""
-    left = sorted(rows, key=lambda piece: piece.row.width)
-    most = len(left)
-    while left:
-        batch = left[-min(most, _fitting(left[-1], model)) :]
-        try:
-            found = read(model, [piece.row for piece in batch])
-        except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
-                raise UsageError(
-                    f"{model.device} has no memory left to score a row of {batch[0].row.width} tokens; "
-                    "give fewer candidates, a smaller backbone or a half-precision dtype"
-                ) from error
-            most = len(batch) // 2
-            on_halved()
-            continue
-        stops = np.cumsum([len(piece.nodes) for piece in batch])
-        for piece, values in zip(batch, np.split(found, stops[:-1]), strict=True):
-            steps[piece.query][piece.nodes] = values
-        del left[-len(batch) :]
+
+    def values(some: Sequence[Piece]) -> list[NDArray[np.float64]]:
+        stops = np.cumsum([len(piece.nodes) for piece in some])
+        return np.split(read(model, [piece.row for piece in some]), stops[:-1])
+
+    def refusal(piece: Piece) -> str:
+        return (
+            f"{model.device} has no memory left to score a row of {piece.row.width} tokens; "
+            "give fewer candidates, a smaller backbone or a half-precision dtype"
+        )
+
+    longest_first = sorted(rows, key=lambda piece: -piece.row.width)
+    found = in_passes(longest_first, lambda piece: _fitting(piece, model), values, refusal, on_halved)
+    for piece, added in zip(longest_first, found, strict=True):
+        steps[piece.query][piece.nodes] = added
 
 
 def _fitting(longest: Piece, model: Any) -> int:
