@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,45 @@ def clock(into: dict[str, Seconds], phase: str) -> Iterator[None]:
 def contended(seconds: Seconds) -> bool:
     """Whether a phase waited for a processor: wall clock far above the CPU time it got."""
     return seconds.wall > 1.5 * seconds.cpu + 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU time of a process and all that it started, and how long their threads waited for a processor.
+
+    Both in seconds; `waited` is None where the system does not say.
+    """
+
+    cpu: float
+    waited: float | None
+
+
+def usage(pid: int) -> Usage:
+    """What a process and its living descendants have used so far; zeros where it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return Usage(0.0, None)
+    cpu, waits = 0.0, []
+    for member in family:
+        try:
+            times = member.cpu_times()
+        except psutil.Error:  # it ended meanwhile; its parent's times hold its own once it is waited for
+            continue
+        cpu += times.user + times.system
+        cpu += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        waits.append(_waited(member.pid))
+    return Usage(cpu, sum(waits) if all(w is not None for w in waits) else None)  # type: ignore[arg-type]
+
+
+def _waited(pid: int) -> float | None:
+    """Seconds that the threads of a process were ready to run and did not; None where Linux does not say."""
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        return sum(int((t / "schedstat").read_text().split()[1]) for t in tasks.iterdir()) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def peak_rss() -> int:
