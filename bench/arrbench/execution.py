@@ -56,7 +56,7 @@ class _Worker:
     phase: str = "start"
     phase_started: float = field(default_factory=time.monotonic)
     error: str | None = None
-    before: resources.Usage = field(default_factory=lambda: resources.Usage(0.0, None))
+    before: resources.Usage = field(default_factory=lambda: resources.Usage(0.0))
     scenarios: dict[str, Observed] = field(default_factory=dict)
 
 

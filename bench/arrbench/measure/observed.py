@@ -21,13 +21,14 @@ _WAITED_S = 0.02
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Seconds of a scenario: the parent's wall clock, CPU time of the worker and all that it started, time
-    that its threads waited for a processor (None where the system does not say), and the sum of the
-    worker's own samples, of so many calls.
+    that its threads waited for one of the `processors` that they may run on (None where the system does not
+    say), and the sum of the worker's own samples, of so many calls.
     """
 
     wall: float
     cpu: float
     waited: float | None
+    processors: int | None
     claimed: float
     calls: int
 
@@ -42,9 +43,13 @@ class Observed:
         return f"its samples add up to {claimed:.0f} ms, the parent's clock saw {seen:.0f} ms"
 
     def too_many_threads(self, threads: int) -> str | None:
-        """What is wrong where more CPU time was used, or waited for, than `threads` processors have."""
+        """What is wrong where more CPU time was used, or waited for, than `threads` processors have.
+
+        Not where all threads share so few processors, nor where the system does not say.
+        """
         wanted = self.cpu + (self.waited or 0.0)
-        if wanted <= (1 + _SPARE_SHARE) * threads * self.wall + _SPARE_S:
+        bound = self.processors is None or self.processors <= threads
+        if bound or wanted <= (1 + _SPARE_SHARE) * threads * self.wall + _SPARE_S:
             return None
         return f"it used or waited for {wanted / self.wall:.1f} processors, --threads allows {threads}"
 
@@ -60,4 +65,4 @@ def observed(wall: float, before: Usage, after: Usage, claimed: float, calls: in
     """A scenario that took `wall` seconds between two looks at what the worker has used."""
     known = before.waited is not None and after.waited is not None
     waited = max(0.0, after.waited - before.waited) if known else None  # type: ignore[operator]
-    return Observed(wall, max(0.0, after.cpu - before.cpu), waited, claimed, calls)
+    return Observed(wall, max(0.0, after.cpu - before.cpu), waited, after.processors, claimed, calls)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -52,21 +54,24 @@ def contended(seconds: Seconds) -> bool:
 class Usage:
     """CPU time of a process and all that it started, and how long their threads waited for a processor.
 
-    Both in seconds; `waited` is None where the system does not say.
+    Both in seconds; `processors` are those that any of the threads may run on. None where the system
+    does not say.
     """
 
     cpu: float
-    waited: float | None
+    waited: float | None = None
+    processors: int | None = None
 
 
 def usage(pid: int) -> Usage:
-    """What a process and its living descendants have used so far; zeros where it is gone."""
+    """What a process and its living descendants have used so far; zero where it is gone."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
     except psutil.Error:
-        return Usage(0.0, None)
-    cpu, waits = 0.0, []
+        return Usage(0.0)
+    cpu = 0.0
+    threads: list[Path] = []
     for member in family:
         try:
             times = member.cpu_times()
@@ -74,17 +79,19 @@ def usage(pid: int) -> Usage:
             continue
         cpu += times.user + times.system
         cpu += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-        waits.append(_waited(member.pid))
-    return Usage(cpu, sum(waits) if all(w is not None for w in waits) else None)  # type: ignore[arg-type]
+        with contextlib.suppress(OSError):
+            threads += Path(f"/proc/{member.pid}/task").iterdir()
+    return Usage(cpu, *_waits(threads)) if threads else Usage(cpu)
 
 
-def _waited(pid: int) -> float | None:
-    """Seconds that the threads of a process were ready to run and did not; None where Linux does not say."""
-    tasks = Path(f"/proc/{pid}/task")
-    try:
-        return sum(int((t / "schedstat").read_text().split()[1]) for t in tasks.iterdir()) / 1e9
-    except (OSError, IndexError, ValueError):
-        return None
+def _waits(threads: Iterable[Path]) -> tuple[float, int]:
+    """Seconds that threads (folders of Linux's /proc) were ready to run and did not, and their processors."""
+    waited, processors = 0.0, set[int]()
+    for thread in threads:
+        with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
+            waited += int((thread / "schedstat").read_text().split()[1]) / 1e9
+            processors |= os.sched_getaffinity(int(thread.name))
+    return waited, len(processors)
 
 
 def peak_rss() -> int:

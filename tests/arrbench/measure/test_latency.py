@@ -180,9 +180,13 @@ def test_batch_hands_everything_over_at_once(ranker: Recording) -> None:
     assert latency.queries_per_second([100.0, 200.0, 300.0], 7) == pytest.approx(35.0)
 
 
-def test_warm_up_calls_both_scenarios(ranker: Recording) -> None:
+def test_warm_up_calls_both_scenarios_and_repeats_fast_ones(ranker: Recording) -> None:
+    ranker.pause = 0.1
     latency.warm_up(ranker, QUERIES, 10, nothing)
     assert [len(c) for c in ranker.calls] == [1] * 7 + [7]
+    ranker.pause = 0.04
+    latency.warm_up(ranker, QUERIES, 10, nothing)
+    assert [len(c) for c in ranker.calls[8:]] == ([1] * 7 + [7]) * 2
 
 
 def test_p99_is_given_only_from_a_thousand_samples() -> None:

@@ -12,8 +12,14 @@ from arrbench.measure.observed import Observed, observed
 from arrbench.measure.resources import Usage, usage
 
 
-def seen(wall: float = 1.0, cpu: float = 1.0, waited: float | None = 0.0, claimed: float = 0.99) -> Observed:
-    return Observed(wall, cpu, waited, claimed, calls=100)
+def seen(
+    wall: float = 1.0,
+    cpu: float = 1.0,
+    waited: float | None = 0.0,
+    processors: int | None = 8,
+    claimed: float = 0.99,
+) -> Observed:
+    return Observed(wall, cpu, waited, processors, claimed, calls=100)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,7 @@ def test_a_clock_that_stands_still_never_fits(wall: float) -> None:
 
 
 def test_calls_of_microseconds_are_allowed_what_the_harness_does_between_them() -> None:
-    assert Observed(0.06, 0.06, 0.0, claimed=0.005, calls=5_000).mismatch() is None
+    assert Observed(0.06, 0.06, 0.0, 8, claimed=0.005, calls=5_000).mismatch() is None
 
 
 def test_a_busy_machine_may_stretch_what_lies_between_calls() -> None:
@@ -45,6 +51,8 @@ def test_cpu_time_is_bounded_by_threads_and_wall_clock() -> None:
     message = "it used or waited for 1.9 processors, --threads allows 1"
     assert seen(cpu=1.9).too_many_threads(1) == message
     assert seen(cpu=0.9, waited=1.0).too_many_threads(1) == message
+    assert seen(cpu=1.0, waited=1.0, processors=1).too_many_threads(1) is None  # bound to one
+    assert seen(cpu=1.9, waited=None, processors=None).too_many_threads(1) is None
 
 
 def test_a_scenario_that_waited_for_processors_is_contended_and_one_that_slept_is_not() -> None:
@@ -55,9 +63,9 @@ def test_a_scenario_that_waited_for_processors_is_contended_and_one_that_slept_i
 
 
 def test_a_scenario_is_what_was_used_between_two_looks() -> None:
-    found = observed(2.0, Usage(1.0, 0.5), Usage(2.5, 0.75), claimed=1.9, calls=3)
-    assert found == Observed(wall=2.0, cpu=1.5, waited=0.25, claimed=1.9, calls=3)
-    assert observed(2.0, Usage(1.0, None), Usage(2.5, 0.75), 1.9, 3).waited is None
+    found = observed(2.0, Usage(1.0, 0.5, 2), Usage(2.5, 0.75, 2), claimed=1.9, calls=3)
+    assert found == Observed(wall=2.0, cpu=1.5, waited=0.25, processors=2, claimed=1.9, calls=3)
+    assert observed(2.0, Usage(1.0), Usage(2.5, 0.75, 2), 1.9, 3).waited is None
 
 
 def test_usage_counts_children_and_sleeps_cost_nothing() -> None:
@@ -73,4 +81,4 @@ def test_usage_counts_children_and_sleeps_cost_nothing() -> None:
             for child in __import__("psutil").Process(process.pid).children():
                 child.kill()
             process.kill()
-    assert usage(process.pid) == Usage(0.0, None)
+    assert usage(process.pid) == Usage(0.0)
