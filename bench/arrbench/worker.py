@@ -26,7 +26,7 @@ from arrbench.errors import one_line
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
 from arrbench.plugins import ranker_class
-from arrbench.ranker import Context, Generative, Query, Ranker, Ranking, asked_for
+from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
 from arrbench.record import Seconds
 
 REPORT_EVERY_S = 0.1
@@ -127,9 +127,8 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     parent.say("phase", phase="index")
     with resources.clock(phases, "index_s"):
         ranker.index(corpus)
-    most = asked_for(queries, job.k)
     alike = [q for q in dev.queries if (q.candidates is None) == (queries[0].candidates is None)]
-    timed = _timed_phases(ranker, queries, alike or queries, most, job.device, parent, phases)
+    timed = _timed_phases(ranker, queries, alike or queries, job.k, job.device, parent, phases)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(
@@ -141,7 +140,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         _generate(ranker, queries, out / "generations.jsonl", parent)
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        ranker.facts.update(ranker.audit(queries, most))
+        ranker.facts.update(ranker.audit(queries, job.k))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")

@@ -11,6 +11,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from arrbench.asking import ask, calls, in_order
 from arrbench.ranker import Query, Ranker, Ranking
 from arrbench.record import LatencySummary
 
@@ -44,8 +45,8 @@ def synchronizer(device: str) -> Callable[[], object]:
 def warm_up(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> None:
     """Calls in both scenarios that are not timed: caches fill, kernels compile, pages load."""
     for query in queries[:WARM_UP_QUERIES]:
-        ranker.rank([query], k)
-    ranker.rank(list(queries[:WARM_UP_BATCH]), k)
+        ask(ranker.rank, [query], k)
+    ask(ranker.rank, queries[:WARM_UP_BATCH], k)
     sync()
 
 
@@ -72,7 +73,10 @@ def single_stream(
 
 
 def batch(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> Timed:
-    """All queries in one call, up to five times or three seconds; the first answer is the one judged."""
+    """All queries at once, up to five times or three seconds; the first answer is the one judged.
+
+    One call where queries exclude about as many documents; see `asking`.
+    """
     samples: list[float] = []
     rankings: list[Ranking] = []
     while not samples or (len(samples) < BATCH_REPEATS and sum(samples) < BATCH_SECONDS * 1e3):
@@ -98,15 +102,17 @@ def queries_per_second(batch_ms: Sequence[float], n_queries: int) -> float:
 def _timed(
     ranker: Ranker, queries: list[Query], k: int, sync: Callable[[], object]
 ) -> tuple[float, Sequence[Ranking]]:
+    asked = calls(queries, k)
     gc.disable()
     try:
         sync()
         start = time.perf_counter_ns()
-        answer = ranker.rank(queries, k)
+        answers = [ranker.rank(call.queries, call.k) for call in asked]
         sync()
-        return (time.perf_counter_ns() - start) / 1e6, answer
+        elapsed = (time.perf_counter_ns() - start) / 1e6
     finally:
         gc.enable()
+    return elapsed, in_order(asked, answers)
 
 
 def _one(answer: Sequence[Ranking], query: Query) -> Ranking:
