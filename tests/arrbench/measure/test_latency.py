@@ -73,6 +73,29 @@ def test_batch_hands_everything_over_at_once(ranker: Recording) -> None:
     assert latency.queries_per_second([100.0, 200.0, 300.0], 7) == pytest.approx(35.0)
 
 
+def test_a_query_that_excludes_thousands_makes_no_other_fetch_more(ranker: Recording) -> None:
+    seen = frozenset(str(i) for i in range(3000))
+    queries = [
+        *QUERIES,
+        Query("heavy", "text", excluded=seen),
+        Query("itself", "text", excluded=frozenset("x")),
+    ]
+    asked: dict[str, set[int]] = {}
+
+    def rank(some: Sequence[Query], k: int) -> list[Ranking]:
+        for q in some:
+            asked.setdefault(q.id, set()).add(k)
+        return [Ranking([q.id], [1.0]) for q in some]
+
+    ranker.rank = rank  # type: ignore[method-assign]
+    timed = latency.batch(ranker, queries, 100, nothing)
+    assert [r.ids[0] for r in timed.rankings] == [q.id for q in queries]
+    assert asked == {"heavy": {3100}} | {q.id: {101} for q in queries if q.id != "heavy"}
+    asked.clear()
+    latency.single_stream(ranker, queries, 100, nothing, max_samples=9)
+    assert asked == {"heavy": {3100}, "itself": {101}} | {q.id: {100} for q in QUERIES}
+
+
 def test_warm_up_calls_both_scenarios(ranker: Recording) -> None:
     latency.warm_up(ranker, QUERIES, 10, nothing)
     assert [len(c) for c in ranker.calls] == [1] * 7 + [7]
