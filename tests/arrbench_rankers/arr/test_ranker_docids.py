@@ -65,7 +65,7 @@ def test_a_corpus_without_documents_is_refused(trained):
 def test_documents_that_share_a_code_are_counted(split):
     ranker = Arr(Arr.Options(docid="name:tokens=1", epochs=1), Context())
     ranker.fit(split, split)
-    assert ranker.facts["docids_numbered"] == 4  # "dog", "dog house", "cat" and "cat fish"
+    assert ranker.facts["docids_numbered"] == 2  # "dog house" and "cat fish"
 
 
 def test_a_scheme_of_another_distribution_works_and_is_in_the_record_s_key(split, monkeypatch):
@@ -75,8 +75,7 @@ def test_a_scheme_of_another_distribution_works_and_is_in_the_record_s_key(split
     ranker = learnt(split, "backwards:words=1")
     assert ranker.rank(split.queries, 5)[0].ids[0] == "dog"
     bird, numbered = (ranker._index.name(d) for d in ("bird", "song bird"))
-    assert numbered[:-1] == bird[:-1]
-    assert numbered[-1] != bird[-1]
+    assert numbered[:-1] == bird
     own, theirs = (Arr.weights(Arr.Options(docid=d), Context())["docid"] for d in ("name", "backwards"))
     assert own.startswith("arrbench ")
     assert theirs.startswith("speller 1.0 ")

@@ -35,10 +35,9 @@ class KMeans(DocIdScheme):
     """The clusters from the root down, then the number within the last one: "3,1,17".
 
     Clusters of more than `leaf` documents of the first corpus are parted by k-means; a leaf's
-    documents are numbered from 0 on in the order of a hash of their ids, all with as many digits as the
-    last of them, so that none has a shorter docID. A leaf holds more where its documents are alike, and
-    for another corpus, whose documents walk down the same nearest centroids. Numbers are written a token
-    a digit, and a comma parts two levels. Source: Tay et al., Transformer memory
+    documents are numbered from 0 on in the order of a hash of their ids. A leaf holds more where its
+    documents are alike, and for another corpus, whose documents walk down the same nearest centroids.
+    Numbers are written a token a digit, and a comma parts two levels. Source: Tay et al., Transformer memory
     as a differentiable search index, NeurIPS 2022, section 3.2.
     """
 
@@ -60,29 +59,20 @@ class KMeans(DocIdScheme):
         known, comma = digits(tokenizer), within(tokenizer, ",")
         if known is None or not comma or comma in known:
             raise UsageError("docid kmeans needs a tokenizer that knows the comma and the digits 0 to 9")
-        numbers, digits_in_leaf = self._paths(embed(texts(corpus)), np.array(by_hash(corpus)))
-        last = numbers.offsets[1:] - 1
-        widths = np.ones(len(numbers.tokens), np.int64)
-        widths[last] = digits_in_leaf
-        written, lengths = decimal(numbers.tokens.astype(np.int64), widths)
+        numbers = self._paths(embed(texts(corpus)), np.array(by_hash(corpus)))
+        written, lengths = decimal(numbers.tokens.astype(np.int64))
         after = np.cumsum(lengths)  # a comma behind each number but a row's last
         inside = np.ones(len(lengths), bool)
-        inside[last] = False
+        inside[numbers.offsets[1:] - 1] = False
         alphabet = np.insert(written, after[inside], len(known))
-        bounds = np.cumsum(lengths + inside)[last]
+        bounds = np.cumsum(lengths + inside)[numbers.offsets[1:] - 1]
         return regrouped(pieces(alphabet, [*known, comma]), np.diff(bounds, prepend=0))
 
-    def _paths(
-        self, embeddings: NDArray[np.float32], order: NDArray[np.int64]
-    ) -> tuple[Ragged, NDArray[np.int64]]:
-        """Each document's numbers, level by level, and the digits of its leaf's last one [documents].
-
-        `order` are the documents' positions in the order that a leaf numbers them in.
-        """
+    def _paths(self, embeddings: NDArray[np.float32], order: NDArray[np.int64]) -> Ragged:
+        """Each document's numbers, level by level. `order` are the documents' positions by hash."""
         learn = self._centroids is None
         centroids = self._centroids or {}
         paths: list[Route] = [()] * len(embeddings)
-        digits = np.ones(len(embeddings), np.int64)
         open_: list[tuple[Route, NDArray[np.int64]]] = [((), order)]
         while open_:
             path, members = open_.pop()
@@ -91,14 +81,13 @@ class KMeans(DocIdScheme):
                 if found is not None:
                     centroids[path] = found
             if path not in centroids:
-                digits[members] = len(str(len(members) - 1))
                 for number, document in enumerate(members.tolist()):
                     paths[document] = (*path, number)
                 continue
             nearest = _nearest(embeddings[members], centroids[path])
             open_ += [((*path, c), members[nearest == c]) for c in np.unique(nearest).tolist()]
         self._centroids = centroids
-        return Ragged.of(paths), digits
+        return Ragged.of(paths)
 
     def _parted(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Centroids of a cluster's parts; None where its documents can't be told apart."""

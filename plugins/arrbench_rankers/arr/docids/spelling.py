@@ -47,12 +47,10 @@ def digits(tokenizer: PreTrainedTokenizerFast) -> list[DocId] | None:
     return found if len(set(found)) == len(DIGITS) and all(found) else None
 
 
-def decimal(
-    numbers: NDArray[np.int64], width: int | NDArray[np.int64] = 1
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def decimal(numbers: NDArray[np.int64], width: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Digits of numbers of 0 or more, one number after the other, and how many of each [numbers].
 
-    With `width`, one for all or one a number, a number has at least so many digits, zeros before it.
+    With `width` a number has at least so many digits, zeros before it.
     """
     lengths = np.full(len(numbers), width, np.int64)
     rest = numbers // 10**width

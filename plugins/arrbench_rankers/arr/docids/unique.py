@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,12 @@ class Written:
 def write(scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpus, embed: Embed) -> Written:
     """The docIDs of a corpus: no two alike, none empty.
 
-    Where several documents have one code, each adds the scheme's `joint` and a number, digit by digit:
-    from 1 on in the order of a hash of their ids, all with as many digits ("bank 1", "bank 2"; of twelve
-    "bank 0 1" … "bank 1 2"). So none has the bare code, which would win every query by being shorter, and
-    no id's look decides. A number that another docID bears is passed over. A code without a token becomes
-    a number alone. An end token within a code would end the docID early, so it is left out.
+    Of the documents with one code, the first (by a hash of the document id) bears the bare code; each
+    other one adds the scheme's `joint` and the next free number from 2 on, digit by digit ("bank",
+    "bank 2", … "bank 1 2"). A shorter docID is the likelier one where a model has not learnt which is
+    meant, for every query alike; since a hash decides, it favours no document in the mean. Numbers for
+    all of them would favour none either, but make each less likely where few numbers were taught. A code without a token becomes a number alone, from 1 on. An end token within a
+    code would end the docID early, so it is left out.
 
     Raises UsageError for a corpus without documents, for codes that are too few or no tokens of the
     tokenizer, and for a tokenizer that lacks an end token where the scheme needs one, or the digits
@@ -73,33 +75,29 @@ def _numbers(
     scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpus, codes: Ragged
 ) -> tuple[Ragged, int]:
     """What follows each code, mostly nothing, and how many codes something follows."""
-    _, group, sizes = np.unique(_groups(codes), return_inverse=True, return_counts=True)
-    alike = (sizes[group] > 1) | (codes.lengths == 0)
+    group = _groups(codes)
     order = np.array(by_hash(corpus))
-    order = order[alike[order]]
-    suffixes: dict[int, DocId] = {}
-    if len(order):
+    bare = np.zeros(len(codes), bool)
+    bare[order[np.unique(group[order], return_index=True)[1]]] = True
+    bare &= codes.lengths > 0
+    alike = order[~bare[order]]
+    suffixes: list[DocId] = [()] * len(alike)
+    if len(alike):
         known = digits(tokenizer)
         if known is None:
             raise UsageError(
-                f"two documents share the docID of title {corpus[int(order[0])].title!r} (or it has no "
+                f"two documents share the docID of title {corpus[int(alike[0])].title!r} (or it has no "
                 "token), and the tokenizer doesn't know the digits 0 to 9 to number them; give a "
                 "tokenizer that does"
             )
         joint = within(tokenizer, scheme.joint) if scheme.joint else ()
-        taken = _ending_in(codes, ~alike, {digit[-1] for digit in known})
-        members: dict[int, list[int]] = {}
-        for position, of in zip(order.tolist(), group[order].tolist(), strict=True):
-            members.setdefault(of, []).append(position)
-        for positions in members.values():
-            code = codes[positions[0]]
-            free = _free_numbers(code, len(positions), taken, known, joint if code else ())
-            suffixes.update(zip(positions, free, strict=True))
+        suffixes = _free_numbers(codes, group, bare, alike, known, joint)
     lengths = np.zeros(len(codes), np.int64)
-    place = np.sort(order)
-    in_order = Ragged.of([suffixes[i] for i in place.tolist()])
+    place = np.sort(alike)
+    of = dict(zip(alike.tolist(), suffixes, strict=True))
+    in_order = Ragged.of([of[i] for i in place.tolist()])
     lengths[place] = in_order.lengths
-    return Ragged.cut(in_order.tokens, lengths), len(order)
+    return Ragged.cut(in_order.tokens, lengths), len(alike)
 
 
 def _groups(codes: Ragged) -> NDArray[np.int64]:
@@ -113,21 +111,29 @@ def _groups(codes: Ragged) -> NDArray[np.int64]:
 
 
 def _free_numbers(
-    code: DocId, count: int, taken: set[bytes], known: list[DocId], joint: DocId
+    codes: Ragged,
+    group: NDArray[np.int64],
+    bare: NDArray[np.bool_],
+    alike: NDArray[np.int64],
+    known: list[DocId],
+    joint: DocId,
 ) -> list[DocId]:
-    """The tokens of the first `count` numbers of one length whose docIDs are free; they are `taken` then."""
-    width = len(str(count))
-    while True:
-        free: dict[bytes, DocId] = {}
-        for number in range(1, 10**width):
-            suffix = joint + tuple(t for digit in str(number).zfill(width) for t in known[int(digit)])
+    """For each of the documents alike, in order: the tokens of the first number free for its code."""
+    taken = _ending_in(codes, bare, {digit[-1] for digit in known})
+    numbers: Counter[int] = Counter()
+    found: list[DocId] = []
+    for i, of in zip(alike.tolist(), group[alike].tolist(), strict=True):
+        code = codes[i]
+        while True:
+            numbers[of] += 1
+            number = str(numbers[of] + bool(code))
+            suffix = (joint if code else ()) + tuple(t for digit in number for t in known[int(digit)])
             docid = np.array(code + suffix, np.int32).tobytes()
             if docid not in taken:
-                free[docid] = suffix
-            if len(free) == count:
-                taken.update(free)
-                return list(free.values())
-        width += 1
+                break
+        taken.add(docid)
+        found.append(suffix)
+    return found
 
 
 def _ending_in(codes: Ragged, rows: NDArray[np.bool_], last: set[int]) -> set[bytes]:
