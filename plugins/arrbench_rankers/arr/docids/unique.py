@@ -35,10 +35,11 @@ def write(scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpu
 
     Of the documents with one code, the first (by a hash of the document id) bears the bare code; each
     other one adds the scheme's `joint` and the next free number from 2 on, digit by digit ("bank",
-    "bank 2", … "bank 1 2"). A shorter docID is the likelier one where a model has not learnt which is
-    meant, for every query alike; since a hash decides, it favours no document in the mean. Numbers for
-    all of them would favour none either, but make each less likely where few numbers were taught. A code without a token becomes a number alone, from 1 on. An end token within a
-    code would end the docID early, so it is left out.
+    "bank 2", … "bank 1 2"). The shorter docID is the likelier one, for every query alike, where a model
+    has not learnt which is meant; since a hash decides, that favours no document in the mean. Numbers
+    for all of them would favour none either, but make all less likely where few numbers were taught. A
+    code without a token becomes a number alone, from 1 on. An end token within a code would end the
+    docID early, so it is left out.
 
     Raises UsageError for a corpus without documents, for codes that are too few or no tokens of the
     tokenizer, and for a tokenizer that lacks an end token where the scheme needs one, or the digits
