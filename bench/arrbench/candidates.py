@@ -101,5 +101,4 @@ def _query(
             raise UsageError(
                 f"--candidates {source}: document {document!r} of query {query.id!r} is not in the corpus"
             )
-    pool = (d for d in run[query.id] if d not in query.excluded)
-    return replace(query, candidates=tuple(sorted(pool, key=lambda d: tie_hash(query.id, d))))
+    return replace(query, candidates=tuple(sorted(run[query.id], key=lambda d: tie_hash(query.id, d))))

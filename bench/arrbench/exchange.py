@@ -3,27 +3,33 @@
 Written by the parent, read by the worker: corpus and judged train and dev queries. The test queries are a
 file apart, which a worker gets once it has nothing left to do but be timed; their judgments stay with
 the parent. Plain JSON lines.
+
+All that has an order is written in the order of a hash of ids, whatever order the task gave: documents,
+queries, and a query's candidates and judged documents. So a position tells nothing, and a ranker that
+breaks ties by position, as sorting or an index of embeddings does, has the same figures however a file's
+lines are permuted, and favours no document for where it stands or for how its id looks. Candidates stand
+in the order in which the harness breaks ties; documents that are cut off at a tie in the corpus are
+cut off by one order for all queries.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
+from arrbench.ties import id_hash, tie_hash
 
 QUERIES = "queries.jsonl"
 
 
 def limited(split: Split, limit: int | None) -> Split:
-    """The split cut to `limit` queries, chosen by a hash of their ids so that order plays no part."""
-    if limit is None or len(split.queries) <= limit:
-        return split
+    """The split's queries in the order of a hash of their ids, the first `limit` of them alone."""
     kept = sorted(split.queries, key=lambda q: hashlib.blake2b(q.id.encode()).digest())[:limit]
     grades = {q.id: split.judgments.grades.get(q.id, {}) for q in kept}
     return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
@@ -69,20 +75,26 @@ def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
 
 
 def _write_corpus(folder: Path, corpus: Corpus) -> None:
-    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in corpus)
+    in_order = sorted(corpus, key=lambda d: id_hash(d.id))
+    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in in_order)
     _write_lines(folder / "corpus.jsonl", documents)
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
-    judged = ({**_query(q), "grades": dict(split.judgments.grades.get(q.id, {}))} for q in split.queries)
+    judged = ({**_query(q), "grades": _grades(q, split.judgments)} for q in split.queries)
     _write_lines(folder / f"{name}.jsonl", judged)
     gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
     (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
 
 
 def _query(q: Query) -> dict[str, object]:
-    candidates: Sequence[str] | None = q.candidates
+    candidates = None if q.candidates is None else sorted(q.candidates, key=lambda d: tie_hash(q.id, d))
     return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
+
+
+def _grades(q: Query, judgments: Judgments) -> dict[str, int]:
+    grades = judgments.grades.get(q.id, {})
+    return {d: grades[d] for d in sorted(grades, key=lambda d: tie_hash(q.id, d))}
 
 
 def _as_query(line: dict[str, Any]) -> Query:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from arrbench.asking import calls, needed
 from arrbench.errors import TrialError
 from arrbench.exchange import QUERIES
 from arrbench.execution import Ending
@@ -19,7 +20,7 @@ from arrbench.measure import latency, resources
 from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
-from arrbench.ranker import Query, Ranking, asked_for
+from arrbench.ranker import Query, Ranking
 from arrbench.record import Memory, Record, Seconds
 from arrbench.task import Split
 from arrbench.trial import Trial
@@ -90,8 +91,9 @@ def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
 def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
     worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
-    answers = _read_answers(folder / "rankings.jsonl", test, k)
-    single = _read_answers(folder / "single.jsonl", test, k)
+    together = {i: call.k for call in calls(queries, k) for i in call.places}
+    answers = _read_answers(folder / "rankings.jsonl", test, k, [together[i] for i in range(len(queries))])
+    single = _read_answers(folder / "single.jsonl", test, k, [needed(q, k) for q in queries])
     for scenario, found in (("batch", answers), ("single-stream", single)):
         if found.faults:
             raise TrialError(
@@ -176,15 +178,17 @@ def _described(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _read_answers(file: Path, test: Split, k: int) -> _Answers:
-    """The rankings of a scenario, each checked against the contract before it counts."""
+def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Answers:
+    """The rankings of a scenario, each checked against the contract before it counts.
+
+    `asked` is how many documents each query was asked for.
+    """
     with file.open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     if len(found) != len(test.queries):
         raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
     answers = _Answers({}, {}, [])
-    most = asked_for(test.queries, k)
-    for query, line in zip(test.queries, found, strict=True):
+    for query, line, most in zip(test.queries, found, asked, strict=True):
         ranking = Ranking(line["ids"], line["scores"])
         try:
             validate(query, ranking, test.corpus.positions, most)

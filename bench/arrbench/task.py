@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -41,13 +41,29 @@ class Judgments:
         return sorted(relevant, key=lambda d: (-gains[d], tie_hash(query_id, d)))
 
 
+def counted(queries: Iterable[Query], judgments: Judgments) -> Judgments:
+    """The judgments that count: none of a document that its query excludes."""
+    remaining: dict[str, Mapping[str, int]] = {}
+    for q in queries:
+        grades = judgments.grades.get(q.id, {})
+        if any(d in grades for d in q.excluded):
+            remaining[q.id] = {d: grade for d, grade in grades.items() if d not in q.excluded}
+    return replace(judgments, grades={**judgments.grades, **remaining}) if remaining else judgments
+
+
 @dataclass(frozen=True)
 class Split:
-    """Judged queries over a corpus: all that a ranker sees of train and dev."""
+    """Judged queries over a corpus: all that a ranker sees of train and dev.
+
+    Whatever was given, no query has a judgment of a document that it excludes (see `counted`).
+    """
 
     queries: tuple[Query, ...]
     judgments: Judgments
     corpus: Corpus
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judgments", counted(self.queries, self.judgments))
 
 
 @dataclass(frozen=True, slots=True)

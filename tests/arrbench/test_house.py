@@ -15,6 +15,7 @@ RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
     ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive"),
     ("ranker", "task"),
+    ("asking",),
     ("plugins",),
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure",),
@@ -25,7 +26,7 @@ LAYERS = (  # each imports only what stands before it; those on one line may imp
     ("runner",),
     ("cli",),
 )
-CONTRACT = {"errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}
+CONTRACT = {"asking", "errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}
 
 
 def imported(file: Path) -> Iterator[str]:
