@@ -1,8 +1,9 @@
-"""A leaderboard for the terminal, readable from 100 columns on and when piped."""
+"""A leaderboard for the terminal, readable from 60 columns on and when piped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
@@ -11,10 +12,43 @@ from arrbench.leaderboard.rows import Cell, Row, Table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
     from rich.text import Text
 
 PIPED_WIDTH = 160
-ROOM_FOR_SPREAD = 140
+GAP = 2  # blanks between columns
+STATUS_IMPORTANCE = 90
+SPELT = str.maketrans({"±": "+/-", "–": "-", "…": "..."})  # where a terminal lacks the sign
+
+Plain = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A column as it is printed: its heading's lines, and for each row the parts between its slashes."""
+
+    title: str
+    cells: tuple[tuple[_Part, ...], ...]
+    importance: int
+    left: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title on as many lines as it has words, `@10` being one."""
+        return self.title.replace(" ", "\n").replace("@", "\n@").strip("\n")
+
+    @property
+    def width(self) -> int:
+        from rich.cells import cell_len
+
+        texts = ["/".join(part.text for part in cell) for cell in self.cells]
+        return max(map(cell_len, [*self.heading.split("\n"), *texts]), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    text: str
+    best: bool = False
 
 
 def print_tables(tables: Iterable[Table], file: TextIO) -> None:
@@ -27,34 +61,44 @@ def print_tables(tables: Iterable[Table], file: TextIO) -> None:
 
 
 def show(table: Table, console: Console) -> None:
-    """Print one table.
+    """Print one table: every name and figure whole, in what columns fit, and below it which did not.
 
-    Where room is scarce, columns of a group are merged and only the headline has spreads.
+    Where not all fit, columns of a group are merged and only the headline has spreads; where these
+    don't fit either, the least important ones are left out. A name is folded only where it leaves no
+    room for the headline.
     """
-    from rich import box
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    wide = console.width >= ROOM_FOR_SPREAD
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
-    grid.title = _title(table)
-    grid.add_column("ranker", overflow="fold", min_width=12)
-    merged = _merged(table, wide)
-    for title, _ in merged:
-        grid.add_column(_stacked(title), justify="right", no_wrap=True)
-    statuses = wide and any(row.status != "ok" for row in table.rows)
-    if statuses:
-        grid.add_column("status", no_wrap=True)
-    for row in table.rows:
-        cells = [_text([row.cells[i] for i in at], wide or at == [0]) for _, at in merged]
-        if statuses:
-            grid.add_row(Text(row.name), *cells, _status(row))
-        else:
-            grid.add_row(Text(f"{row.name} {_status(row)}".strip()), *cells)
-    console.print(grid)
-    for line in [*notes(table), *tuning(table.rows)]:
-        console.print(Text(line))
+    plain = _for(console.encoding)
+    names = [plain(row.name) for row in table.rows]
+    shown, missing = _fitting(table, names, console.width, plain)
+    console.print(Text(plain(_title(table)), style="table.title"))
     console.print()
+    console.print(_grid(names, shown, console))
+    console.print()
+    if missing:
+        console.print(Text(f"no room for {', '.join(missing)}: --format csv has everything"))
+    for line in [*notes(table), *tuning(table.rows)]:
+        console.print(Text(plain(line)))
+    console.print()
+
+
+def _for(encoding: str) -> Plain:
+    """Text as a terminal of that encoding can print it: no control characters, and no character lost."""
+
+    def plain(text: str) -> str:
+        text = "".join(_escaped(c) if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in text)
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(SPELT)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    return plain
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _title(table: Table) -> str:
@@ -68,27 +112,86 @@ def _title(table: Table) -> str:
     return title
 
 
-def _merged(table: Table, wide: bool) -> list[tuple[str, list[int]]]:
-    """Titles with the positions of the columns they stand for."""
-    numbered = list(enumerate(table.columns))
-    if wide:
-        return [(column.title, [i]) for i, column in numbered]
-    groups = groupby(numbered, key=lambda pair: pair[1].group or pair[1].title)
-    return [(title, [i for i, _ in members]) for title, members in groups]
+def _fitting(table: Table, names: Sequence[str], width: int, plain: Plain) -> tuple[list[_Shown], list[str]]:
+    """The columns that fit beside the names, in the table's order, and the names of what doesn't."""
+    from rich.cells import cell_len
+
+    longest = max((cell_len(line) for line in [*names, "ranker"]), default=0)
+    for merged in (False, True):
+        every = [*_columns(table, merged, plain)]
+        if longest + sum(GAP + column.width for column in every) <= width:
+            return every, _left_out(every, every, spreads=merged and _has_spreads(table))
+    headline = every[0]
+    room = width - min(longest, width - GAP - headline.width)
+    kept = []
+    for column in sorted(every, key=lambda column: -column.importance):
+        if GAP + column.width <= room or column is headline:
+            kept.append(column)
+            room -= GAP + column.width
+    shown = [column for column in every if column in kept]
+    return shown, _left_out(every, shown, spreads=_has_spreads(table))
 
 
-def _stacked(title: str) -> str:
-    """A heading on as many lines as its words, `@10` being one."""
-    return title.replace(" ", "\n").replace("@", "\n@")
+def _left_out(every: Sequence[_Shown], shown: Sequence[_Shown], *, spreads: bool) -> list[str]:
+    missing = [column.title for column in every if column not in shown]
+    return [*missing, "spreads of all but the first figure"] if spreads else missing
 
 
-def _text(cells: Sequence[Cell], spreads: bool) -> Text:
+def _has_spreads(table: Table) -> bool:
+    return any(cell.spread_text for row in table.rows for cell in row.cells[1:])
+
+
+def _columns(table: Table, merged: bool, plain: Plain) -> Iterator[_Shown]:
+    """The table's columns, those of a group as one if `merged`, then the rows' status if any is not ok."""
+    groups = groupby(
+        enumerate(table.columns),
+        key=lambda pair: pair[1].group if merged and pair[1].group else pair[0],
+    )
+    for group, members in groups:
+        at = [i for i, _ in members]
+        title = group if isinstance(group, str) else table.columns[at[0]].title
+        cells = tuple(
+            _parts([row.cells[i] for i in at], spreads=not merged or at == [0], plain=plain)
+            for row in table.rows
+        )
+        yield _Shown(plain(title), cells, max(table.columns[i].importance for i in at))
+    if any(row.status != "ok" for row in table.rows):
+        statuses = tuple((_Part(_status(row)),) for row in table.rows)
+        yield _Shown("status", statuses, STATUS_IMPORTANCE, left=True)
+
+
+def _parts(cells: Sequence[Cell], *, spreads: bool, plain: Plain) -> tuple[_Part, ...]:
+    if not any(cell.text for cell in cells):
+        return (_Part(""),)
+    return tuple(_Part(plain(cell.full if spreads else cell.text), cell.best) for cell in cells)
+
+
+def _grid(names: Sequence[str], shown: Sequence[_Shown], console: Console) -> RichTable:
+    """The table as rich draws it; every string in it is a Text, which rich takes as it stands."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    if not any(cell.text for cell in cells):
-        return Text("")
-    parts = [Text(c.full if spreads else c.text, style="bold" if c.best else "") for c in cells]
-    return Text("/").join(parts)
+    beside = sum(GAP + column.width for column in shown)
+    longest = max((cell_len(name) for name in [*names, "ranker"]), default=0)
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    grid.add_column(Text("ranker"), overflow="fold", width=max(1, min(longest, console.width - beside)))
+    for column in shown:
+        heading = Text(column.heading)
+        if column.left:
+            grid.add_column(heading, width=column.width, no_wrap=True)
+        else:
+            grid.add_column(heading, justify="right", width=column.width, no_wrap=True)
+    for name, *cells in zip(names, *(column.cells for column in shown), strict=True):
+        grid.add_row(Text(name), *map(_text, cells))
+    return grid
+
+
+def _text(cell: Sequence[_Part]) -> Text:
+    from rich.text import Text
+
+    return Text("/").join(Text(part.text, style="bold" if part.best else "") for part in cell)
 
 
 def _status(row: Row) -> str:

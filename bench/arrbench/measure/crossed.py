@@ -52,7 +52,7 @@ def summarised(values: np.ndarray) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean, and the variances of it that come from queries and from seeds, each with its degrees of freedom.
+    """A mean, and its variances from queries and from seeds, each with their degrees of freedom.
 
     The half-widths of the t intervals over queries and over seeds add up as squares do: Howe,
     Approximate confidence limits on the mean of X + Y, JASA 1974. The p value is the level at which the

@@ -22,3 +22,7 @@ class Method:
 
     test: Test = "t"
     correction: Correction = "holm"
+
+    def replaced(self, test: Test | None, correction: Correction | None) -> Method:
+        """This method with what was asked for in place of its own."""
+        return Method(test or self.test, correction or self.correction)

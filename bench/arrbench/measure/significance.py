@@ -25,8 +25,8 @@ class Comparison:
     queries' differences (Cohen's d for pairs, as in Sakai, Statistical reform in information retrieval?,
     SIGIR Forum 2014). `detectable` is the smallest difference that would have been found with 80% power
     at the strictest level of the correction, 0.05 / pairs; both are None where nothing varies.
-    `over_seeds` says that the test covers other seeds, not only the models at hand. The interval is that of
-    the test, so it leaves out 0 wherever `p` is significant; the signed-rank test has none of a mean.
+    The interval is that of the test, so it leaves out 0 wherever `p` is significant; the signed-rank test
+    has none of a mean.
     """
 
     better: str
@@ -38,7 +38,6 @@ class Comparison:
     significant: bool
     effect: float | None
     detectable: float | None
-    over_seeds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,6 @@ class _Pair:
     worse: str
     estimate: Estimate
     queries: int
-    over_seeds: bool
     p: float
     low: float | None
     high: float | None
@@ -113,7 +111,7 @@ def _t_test(samples: Mapping[str, Sample], a: str, b: str, *, over_seeds: bool) 
     floor = min(1.0, 2.0 ** (1 - queries))
     half = estimate.half_width(LEVEL) if floor < LEVEL else math.inf
     p = max(estimate.p_value(), floor) if estimate.mean else 1.0
-    return _Pair(a, b, estimate, queries, over_seeds, p, estimate.mean - half, estimate.mean + half)
+    return _Pair(a, b, estimate, queries, p, estimate.mean - half, estimate.mean + half)
 
 
 def _randomization(samples: Mapping[str, Sample], ordered: Sequence[tuple[str, str]]) -> list[_Pair]:
@@ -148,7 +146,7 @@ def _over_queries(
     samples: Mapping[str, Sample], a: str, b: str, p: float, low: float | None, high: float | None
 ) -> _Pair:
     estimate = difference(samples[a], samples[b], over_seeds=False)
-    return _Pair(a, b, estimate, len(samples[a].means), False, p, low, high)
+    return _Pair(a, b, estimate, len(samples[a].means), p, low, high)
 
 
 def _comparison(pair: _Pair, p: float, strictest: float) -> Comparison:
@@ -164,7 +162,6 @@ def _comparison(pair: _Pair, p: float, strictest: float) -> Comparison:
         p < LEVEL,
         pair.estimate.mean / of_one_query if of_one_query else None,
         detectable if 0 < detectable < math.inf else None,
-        pair.over_seeds,
     )
 
 
