@@ -15,8 +15,8 @@ class Column:
     """`write` prints a value as finely as a second one asks for, so that a spread fits its mean.
 
     `group` names columns that a narrow table may show as one; `timed` ones hang on the machine; `drawn`
-    ones have a panel in the picture of a growing collection. Where a terminal is narrow, columns of less
-    `importance` are left out first.
+    ones have a panel in the picture of a growing collection. Where a terminal is narrow, columns of more
+    `importance` get room first.
     """
 
     heading: str

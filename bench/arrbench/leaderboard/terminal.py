@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH = 160
-GAP = 2  # blanks between columns
+WIDE, NARROW = 2, 1  # blanks between columns
 STATUS_IMPORTANCE = 90
 SPELT = str.maketrans({"±": "+/-", "–": "-", "…": "..."})  # where a terminal lacks the sign
 
@@ -51,6 +51,16 @@ class _Part:
     best: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How wide names are, the columns beside them, the blanks between, and what finds no room."""
+
+    names: int
+    columns: tuple[_Shown, ...]
+    gap: int
+    missing: tuple[str, ...]
+
+
 def print_tables(tables: Iterable[Table], file: TextIO) -> None:
     """Print each table and its notes; a file that is no terminal gets 160 columns and no colours."""
     from rich.console import Console
@@ -64,20 +74,20 @@ def show(table: Table, console: Console) -> None:
     """Print one table: every name and figure whole, in what columns fit, and below it which did not.
 
     Where not all fit, columns of a group are merged and only the headline has spreads; where these
-    don't fit either, the least important ones are left out. A name is folded only where it leaves no
+    don't fit either, the more important ones get room first. A name is folded only where it leaves no
     room for the headline.
     """
     from rich.text import Text
 
     plain = _for(console.encoding)
     names = [plain(row.name) for row in table.rows]
-    shown, missing = _fitting(table, names, console.width, plain)
+    layout = _fitting(table, names, console.width, plain)
     console.print(Text(plain(_title(table)), style="table.title"))
     console.print()
-    console.print(_grid(names, shown, console))
+    console.print(_grid(names, layout))
     console.print()
-    if missing:
-        console.print(Text(f"no room for {', '.join(missing)}: --format csv has everything"))
+    if layout.missing:
+        console.print(Text(f"no room for {', '.join(layout.missing)}: --format csv has everything"))
     for line in [*notes(table), *tuning(table.rows)]:
         console.print(Text(plain(line)))
     console.print()
@@ -112,29 +122,25 @@ def _title(table: Table) -> str:
     return title
 
 
-def _fitting(table: Table, names: Sequence[str], width: int, plain: Plain) -> tuple[list[_Shown], list[str]]:
-    """The columns that fit beside the names, in the table's order, and the names of what doesn't."""
+def _fitting(table: Table, names: Sequence[str], width: int, plain: Plain) -> _Layout:
+    """The layout that shows most in so many columns."""
     from rich.cells import cell_len
 
-    longest = max((cell_len(line) for line in [*names, "ranker"]), default=0)
-    for merged in (False, True):
-        every = [*_columns(table, merged, plain)]
-        if longest + sum(GAP + column.width for column in every) <= width:
-            return every, _left_out(every, every, spreads=merged and _has_spreads(table))
-    headline = every[0]
-    room = width - min(longest, width - GAP - headline.width)
-    kept = []
-    for column in sorted(every, key=lambda column: -column.importance):
-        if GAP + column.width <= room or column is headline:
-            kept.append(column)
-            room -= GAP + column.width
-    shown = [column for column in every if column in kept]
-    return shown, _left_out(every, shown, spreads=_has_spreads(table))
-
-
-def _left_out(every: Sequence[_Shown], shown: Sequence[_Shown], *, spreads: bool) -> list[str]:
-    missing = [column.title for column in every if column not in shown]
-    return [*missing, "spreads of all but the first figure"] if spreads else missing
+    longest = max(map(cell_len, [*names, "ranker"]))
+    lost = ("spreads of all but the first figure",) if _has_spreads(table) else ()
+    full, merged = (tuple(_columns(table, merged, plain)) for merged in (False, True))
+    for every, gap, missing in ((full, WIDE, ()), (merged, WIDE, lost), (merged, NARROW, lost)):
+        if longest + sum(gap + column.width for column in every) <= width:
+            return _Layout(longest, every, gap, missing)
+    chosen = {0}  # the headline
+    room = width - longest - NARROW - merged[0].width
+    for i in sorted(range(1, len(merged)), key=lambda i: -merged[i].importance):
+        if NARROW + merged[i].width <= room:
+            chosen.add(i)
+            room -= NARROW + merged[i].width
+    left_out = tuple(column.title for i, column in enumerate(merged) if i not in chosen)
+    beside = tuple(merged[i] for i in sorted(chosen))
+    return _Layout(max(1, longest + min(room, 0)), beside, NARROW, left_out + lost)
 
 
 def _has_spreads(table: Table) -> bool:
@@ -166,24 +172,22 @@ def _parts(cells: Sequence[Cell], *, spreads: bool, plain: Plain) -> tuple[_Part
     return tuple(_Part(plain(cell.full if spreads else cell.text), cell.best) for cell in cells)
 
 
-def _grid(names: Sequence[str], shown: Sequence[_Shown], console: Console) -> RichTable:
+def _grid(names: Sequence[str], layout: _Layout) -> RichTable:
     """The table as rich draws it; every string in it is a Text, which rich takes as it stands."""
     from rich import box
-    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    beside = sum(GAP + column.width for column in shown)
-    longest = max((cell_len(name) for name in [*names, "ranker"]), default=0)
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
-    grid.add_column(Text("ranker"), overflow="fold", width=max(1, min(longest, console.width - beside)))
-    for column in shown:
+    # the box puts one blank between columns
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, layout.gap - 1, 0, 0), pad_edge=False, show_edge=False)
+    grid.add_column(Text("ranker"), overflow="fold", width=layout.names)
+    for column in layout.columns:
         heading = Text(column.heading)
         if column.left:
             grid.add_column(heading, width=column.width, no_wrap=True)
         else:
             grid.add_column(heading, justify="right", width=column.width, no_wrap=True)
-    for name, *cells in zip(names, *(column.cells for column in shown), strict=True):
+    for name, *cells in zip(names, *(column.cells for column in layout.columns), strict=True):
         grid.add_row(Text(name), *map(_text, cells))
     return grid
 

@@ -159,7 +159,7 @@ def _comparison(pair: _Pair, p: float, strictest: float) -> Comparison:
         pair.low,
         pair.high,
         p,
-        p < LEVEL,
+        p < LEVEL and pair.estimate.mean > 0,
         pair.estimate.mean / of_one_query if of_one_query else None,
         detectable if 0 < detectable < math.inf else None,
     )
