@@ -160,7 +160,8 @@ def _columns(table: Table, merged: bool, plain: Plain) -> Iterator[_Shown]:
             _parts([row.cells[i] for i in at], spreads=not merged or at == [0], plain=plain)
             for row in table.rows
         )
-        yield _Shown(plain(title), cells, max(table.columns[i].importance for i in at))
+        empty = not any(part.text for cell in cells for part in cell)
+        yield _Shown(plain(title), cells, -1 if empty else max(table.columns[i].importance for i in at))
     if any(row.status != "ok" for row in table.rows):
         statuses = tuple((_Part(_status(row)),) for row in table.rows)
         yield _Shown("status", statuses, STATUS_IMPORTANCE, left=True)

@@ -126,6 +126,11 @@ def test_what_has_no_room_goes_by_importance_and_is_said(record, width, missing)
     assert all(f"{name}-with-a-long-name" in text for name in ("cross", "dual", "lexical"))
 
 
+def test_a_column_without_figures_is_the_first_to_go(record):
+    (table,) = tables([record(f"{name}-with-a-long-name") for name in ("cross", "dual")], {})
+    assert "no room for constraint violations %: " in " ".join(shown(table, 86))
+
+
 def test_no_string_is_read_as_markup(record):
     for i, word in enumerate(NASTY):
         records = [
