@@ -7,7 +7,7 @@ ranker has nothing in common with the same seed of another.
 The bootstrap of such a design (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007)
 resamples seeds as well, and from three seeds that comes out too narrow: at 5,000 queries its 95%
 interval of a difference of nothing leaves out 0 in 17% of simulations. Here the mean squares of the
-design are used, and `Estimate` accounts for how few seeds they come from: 4 to 5% at 3 and at 5 seeds.
+design are used, and `Estimate` accounts for how few seeds they come from: 3.5 to 5% at 3 and at 5 seeds.
 """
 
 from __future__ import annotations
