@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
 
@@ -24,13 +23,6 @@ def limited(split: Split, limit: int | None) -> Split:
     kept = sorted(split.queries, key=lambda q: hashlib.blake2b(q.id.encode()).digest())[:limit]
     grades = {q.id: split.judgments.grades.get(q.id, {}) for q in kept}
     return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
-
-
-def check_ids(ids: Iterable[str], what: str) -> None:
-    """Ids must survive a TREC file: UsageError for one that is empty or holds white space."""
-    for i in ids:
-        if not i or any(c.isspace() for c in i):
-            raise UsageError(f"{what} id {i!r} is empty or holds white space, which a TREC run can't carry")
 
 
 def write(folder: Path, task: Task, limit: int | None) -> None:
@@ -67,7 +59,13 @@ def _write_corpus(folder: Path, corpus: Corpus) -> None:
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
-    judged = ({**_query(q), "grades": dict(split.judgments.grades.get(q.id, {}))} for q in split.queries)
+    """Without judgments of documents that the corpus lacks: nobody can rank those, or learn from them."""
+    grades = split.judgments.grades
+    known = split.corpus.positions
+    judged = (
+        {**_query(q), "grades": {d: g for d, g in grades.get(q.id, {}).items() if d in known}}
+        for q in split.queries
+    )
     _write_lines(folder / f"{name}.jsonl", judged)
     gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
     (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
@@ -76,6 +74,11 @@ def _write_split(folder: Path, name: SplitName, split: Split) -> None:
 def _query(q: Query) -> dict[str, object]:
     candidates: Sequence[str] | None = q.candidates
     return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
+
+
+def _exported(q: Query) -> dict[str, object]:
+    line: dict[str, object] = {"id": q.id, "text": q.text}
+    return {**line, "excluded": sorted(q.excluded)} if q.excluded else line
 
 
 def _as_query(line: dict[str, Any]) -> Query:
@@ -96,10 +99,13 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_export(folder: Path, test: Split) -> None:
-    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
+    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats.
+
+    A query's `excluded` documents stand in its line where it has any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
+    _write_lines(folder / "queries.jsonl", map(_exported, test.queries))
     with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
         for q in test.queries:
             for document in sorted(test.judgments.grades.get(q.id, {})):

@@ -69,7 +69,7 @@ class Task(ABC):
     headline: ClassVar[str] = "ndcg@10"
     measures: ClassVar[tuple[str, ...]] = ("ndcg@10", "ndcg", "mrr")
     licence: ClassVar[str] = "unknown"
-    texts_may_be_republished: ClassVar[bool] = False
+    texts_may_be_republished: ClassVar[bool | None] = None  # None: not known, or the user's own matter
     data_are: ClassVar[str] = ""  # where, when an option names them: nothing for `find` and `fetch` to do
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
@@ -77,6 +77,7 @@ class Task(ABC):
         self.source = source
         self.facts: dict[str, float | int | str | bool] = {}  # edition, counts, what was dropped
         self.notes: tuple[str, ...] = ()  # sentences for under every table: gains, published figures
+        self.warnings: tuple[str, ...] = ()  # what is likely a mistake in the data; said before any work
 
     @property
     @abstractmethod

@@ -19,7 +19,7 @@ LAYERS = (  # each imports only what stands before it; those on one line may imp
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure",),
     ("store", "trial", "worker", "launch"),
-    ("execution", "candidates"),
+    ("execution", "candidates", "task_check"),
     ("outcome",),
     ("leaderboard", "planning"),
     ("runner",),
