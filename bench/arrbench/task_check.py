@@ -115,16 +115,16 @@ def _check_words(task: Task, faults: _Faults) -> None:
 def _is_split(name: SplitName, split: object, faults: _Faults) -> bool:
     """Whether it is a Split of Query, Judgments and Corpus; if not, nothing else is looked at."""
     if not isinstance(split, Split):
-        faults.add(f"its {name} split is a {type(split).__name__}, no arrbench.task.Split")
+        faults.add("splits that are no arrbench.task.Split", f"{name} is a {type(split).__name__}")
         return False
     parts = (
-        ("queries", all(isinstance(q, Query) for q in split.queries), "no tuple of Query"),
-        ("judgments", isinstance(split.judgments, Judgments), "no Judgments"),
-        ("corpus", isinstance(split.corpus, Corpus), "no Corpus"),
+        ("queries that are no Query", all(isinstance(q, Query) for q in split.queries)),
+        ("judgments that are no Judgments", isinstance(split.judgments, Judgments)),
+        ("corpora that are no Corpus", isinstance(split.corpus, Corpus)),
     )
-    wrong = [f"its {name} split's {what}: {says}" for what, right, says in parts if not right]
-    for line in wrong:
-        faults.add(line)
+    wrong = [kind for kind, right in parts if not right]
+    for kind in wrong:
+        faults.add(kind, f"in {name}")
     return not wrong
 
 

@@ -93,7 +93,7 @@ def test_a_pipe_is_read_once(tmp_path: Path, packed: bool) -> None:
         if content:
             assert read_run(pipe) == {"q": [("d", 1.0)]}
         else:
-            with pytest.raises(UsageError, match="empty run .*a pipe can be read once"):
+            with pytest.raises(UsageError, match=r"empty run .*a pipe can be read once"):
                 read_run(pipe)
         writer.join()
 
