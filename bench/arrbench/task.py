@@ -43,7 +43,11 @@ class Judgments:
 
 @dataclass(frozen=True)
 class Split:
-    """Judged queries over a corpus: all that a ranker sees of train and dev."""
+    """Judged queries over a corpus: all that a ranker sees of train and dev.
+
+    A task's judgments may name documents that the corpus lacks: they stay in the ideal of a test query.
+    What a ranker sees of train and dev judges documents of the corpus alone.
+    """
 
     queries: tuple[Query, ...]
     judgments: Judgments

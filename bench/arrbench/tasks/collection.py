@@ -88,7 +88,7 @@ class _Build:
         ids, lacks = self.corpus.ids, "that the corpus lacks"
         return [
             *notes.same_when_normalised(self.lost_documents, ids, f"judged documents {lacks}"),
-            *notes.same_when_normalised(self.lost_queries, texts, "judged queries without a text"),
+            *notes.same_when_normalised(self.lost_queries, texts, "judged queries that have no text"),
             *notes.same_when_normalised(self.lost_candidates, ids, f"candidates {lacks}"),
         ]
 

@@ -14,42 +14,46 @@ def missing_documents(rule: Missing, judgments: int, queries: int) -> list[str]:
     """On judgments of documents that the corpus lacks, and test queries whose judgments are all such."""
     if not judgments:
         return []
-    lacking = f"{_count(judgments, 'judgment')} of the test queries name documents that the corpus lacks"
-    alone = f"{_count(queries, 'query', 'queries')} with no other judgment"
     if rule == "drop":
-        return [f"missing=drop: {lacking}; they are left out, and so are {alone}, which raises the figures"]
+        return [
+            "missing=drop, which raises the figures: test judgments left out, since the corpus lacks their "
+            f"documents: {judgments}; test queries left out that have no others: {queries}"
+        ]
     return [
-        f"{lacking}; they stay in the ideal, where no ranking reaches them, and {alone} count 0 "
-        "(missing=drop leaves them out)"
+        f"test judgments whose documents the corpus lacks: {judgments}; they stay in the ideal, where no "
+        f"ranking reaches them; test queries that have no others and count 0: {queries} (missing=drop leaves "
+        "both out)"
     ]
 
 
 def queries_without_text(queries: int) -> list[str]:
     """On judged test queries that can't be asked."""
-    left_out = f"{_count(queries, 'judged test query', 'judged test queries')} without a text left out"
-    return [left_out] if queries else []
+    return [f"judged test queries left out, since they have no text: {queries}"] if queries else []
 
 
 def candidates_outside(candidates: int) -> list[str]:
     """On candidates that a run has and the corpus lacks."""
-    left_out = f"{_count(candidates, 'candidate')} that the corpus lacks left out"
-    return [left_out] if candidates else []
+    return [f"candidates left out, since the corpus lacks them: {candidates}"] if candidates else []
 
 
 def own_documents(rule: ExcludeSelf, excluded: int, others: int, queries: int) -> list[str]:
     """On test queries that exclude the document of their id, and on those that share an id and don't."""
-    of = f"of the {_count(queries, 'test query', 'test queries')}"
     notes = []
     if excluded:
-        why = "same id and same text" if rule == "auto" else "same id; exclude_self=yes compares no texts"
-        notes.append(f"{excluded} {of} are documents themselves ({why}): their own is not ranked for them")
+        by = "same id and same text" if rule == "auto" else "same id, by exclude_self=yes"
+        notes.append(
+            f"test queries that are documents themselves ({by}), which are not ranked for them: "
+            f"{excluded} of {queries}"
+        )
     if others:
-        why = {
-            "auto": "its text is another or it is relevant to the query; exclude_self=yes leaves it out",
-            "no": "exclude_self=no",
-            "yes": "",
-        }[rule]
-        notes.append(f"{others} {of} have the id of a document that is ranked for them ({why})")
+        why = (
+            "exclude_self=no"
+            if rule == "no"
+            else "its text is another, or it is relevant to the query; exclude_self=yes leaves it out"
+        )
+        notes.append(
+            f"test queries with the id of a document that is ranked for them ({why}): {others} of {queries}"
+        )
     return notes
 
 
@@ -62,10 +66,6 @@ def same_when_normalised(lost: Collection[str], known: Iterable[str], what: str)
     if not alike:
         return []
     return [
-        f"{len(alike)} of the {len(lost)} {what} would be found after Unicode normalisation (NFC), such as "
-        f"{alike[0]!a}: write ids the same way in all files"
+        f"{what}: {len(alike)} of {len(lost)} would be there after Unicode normalisation (NFC), such as "
+        f"{alike[0]!a}; write ids the same way in all files"
     ]
-
-
-def _count(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"

@@ -1,6 +1,7 @@
 """ESCI's two protocols on a made-up ESCI: pools, gains, splits, notes, and a run from the command line."""
 
 import json
+import re
 from math import log2
 
 import pytest
@@ -170,8 +171,9 @@ def test_products_that_are_not_there_leave_the_pool_and_the_ideal_only_where_ask
     reached = sum(g / log2(r + 1) for r, g in enumerate((100, 10, 1), start=1))
     assert perfect == pytest.approx(reached / sum(g / log2(r + 1) for r, g in enumerate(gains, start=1)))
     said = task.notes[-1]
-    assert "3 judgments of the test queries name documents that the corpus lacks" in said
-    assert ("1 query with no other judgment count 0" in said) == (missing == "keep")
+    assert re.search(
+        "documents the corpus lacks: 3; .*: 1 " if missing == "keep" else "documents: 3; .*: 1$", said
+    )
     task_check.check(task, "esci")
 
 

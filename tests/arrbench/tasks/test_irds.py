@@ -91,14 +91,14 @@ def test_a_query_that_is_a_document_excludes_itself(made: Path) -> None:
     assert not any(q.excluded for q in build(made, id="made/own").split("test").queries)  # d1's text differs
     task = build(made, id="made/own", exclude_self="yes")
     assert [(q.id, q.excluded) for q in task.split("test").queries] == [("d1", {"d1"}), ("q", set())]
-    assert "1 of the 2 test queries are documents themselves" in task.notes[0]
+    assert task.notes[0].endswith("not ranked for them: 1 of 2")
 
 
 def test_judgments_of_missing_documents_stay_in_the_ideal_unless_dropped(made: Path) -> None:
     task = build(made, id="made/own")
     assert task.split("test").judgments.grades == {"d1": {"d0": 1, "gone": 1}, "q": {"gone": 2}}
     assert task.facts["test_judgments_of_missing_documents"] == 2
-    assert any("2 judgments of the test queries name documents" in note for note in task.notes)
+    assert any("documents the corpus lacks: 2; " in note for note in task.notes)
     dropped = build(made, id="made/own", missing="drop")
     assert dropped.split("test").judgments.grades == {"d1": {"d0": 1}}
 
