@@ -189,7 +189,7 @@ def _check_judgments(name: SplitName, split: Split, faults: _Faults) -> None:
     if gains is not None:
         for grade, gain in gains.items():
             if type(grade) is not int:
-                faults.add("its gains map grades that are no integers", f"{grade!r:.40}")
+                faults.add("gains of grades that are no int", f"{grade!r:.40}")
             _check_gain(gain, f"of grade {grade!r:.40}", faults)
     for query in split.queries:
         grades = split.judgments.grades.get(query.id, {})
@@ -198,7 +198,7 @@ def _check_judgments(name: SplitName, split: Split, faults: _Faults) -> None:
         if set(map(type, grades.values())) - {int}:
             document, grade = next((d, g) for d, g in grades.items() if type(g) is not int)
             faults.add(
-                "grades that are no integers", f"{grade!r:.40} of {document!r:.60} for query {query.id!r:.60}"
+                "grades that are no int", f"{grade!r:.40} of {document!r:.60} for query {query.id!r:.60}"
             )
         elif gains is None:
             for document, grade in grades.items():

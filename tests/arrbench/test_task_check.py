@@ -14,13 +14,13 @@ from arrbench.task_check import SHOWN, asking, check, measured
 
 FILE = Path(__file__).parents[1] / "distributions" / "muddle" / "muddle.py"
 FAULTS = {
-    "float-grade": "grades that are no integers: 0.5 of 'd0' for query 'train0' and 5 more",
-    "bool-grade": "grades that are no integers: True of 'd0' for query 'train0' and 5 more",
+    "float-grade": "grades that are no int: 0.5 of 'd0' for query 'train0' and 5 more",
+    "bool-grade": "grades that are no int: True of 'd0' for query 'train0' and 5 more",
     "negative-grade": "gains that are no integers from 0 to 2147483647: -1 of 'd0' for query 'train0'",
     "huge-grade": "gains that are no integers from 0 to 2147483647: 1000000",
     "float-gain": "gains that are no integers from 0 to 2147483647: 0.5 of grade 1",
     "bool-gain": "gains that are no integers from 0 to 2147483647: True of grade 1",
-    "float-gain-key": "its gains map grades that are no integers: 1.5",
+    "float-gain-key": "gains of grades that are no int: 1.5",
     "query-twice": "query ids that occur twice in test: 'test0'",
     "test-in-train": "test queries that are train queries too: 'test0'",
     "test-in-dev": "test queries that are dev queries too: 'test0'",
@@ -118,7 +118,7 @@ def test_a_run_of_a_faulty_task_starts_nothing(arrbench: Any, tmp_path: Path) ->
     out = tmp_path / "runs"
     words = ("run", "--rankers", "counter", "--device", "cpu", "--out", out, "--task")
     for wrong, says in (
-        ("float-grade", "grades that are no integers: 0.5 of 'd0'"),
+        ("float-grade", "grades that are no int: 0.5 of 'd0'"),
         ("measure", "unknown measure 'ndgc'"),
         ("constructor", "ZeroDivisionError: a fault of two lines"),
         ("exit", "SystemExit: 0"),
