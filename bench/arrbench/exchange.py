@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
 from arrbench.ties import id_hash, tie_hash
@@ -33,13 +32,6 @@ def limited(split: Split, limit: int | None) -> Split:
     kept = sorted(split.queries, key=lambda q: hashlib.blake2b(q.id.encode()).digest())[:limit]
     grades = {q.id: split.judgments.grades.get(q.id, {}) for q in kept}
     return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
-
-
-def check_ids(ids: Iterable[str], what: str) -> None:
-    """Ids must survive a TREC file: UsageError for one that is empty or holds white space."""
-    for i in ids:
-        if not i or any(c.isspace() for c in i):
-            raise UsageError(f"{what} id {i!r} is empty or holds white space, which a TREC run can't carry")
 
 
 def write(folder: Path, task: Task, limit: int | None) -> None:
@@ -81,7 +73,8 @@ def _write_corpus(folder: Path, corpus: Corpus) -> None:
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
-    judged = ({**_query(q), "grades": _grades(q, split.judgments)} for q in split.queries)
+    """Without judgments of documents that the corpus lacks: nobody can rank those, or learn from them."""
+    judged = ({**_query(q), "grades": _grades(q, split)} for q in split.queries)
     _write_lines(folder / f"{name}.jsonl", judged)
     gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
     (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
@@ -92,9 +85,15 @@ def _query(q: Query) -> dict[str, object]:
     return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
 
 
-def _grades(q: Query, judgments: Judgments) -> dict[str, int]:
-    grades = judgments.grades.get(q.id, {})
-    return {d: grades[d] for d in sorted(grades, key=lambda d: tie_hash(q.id, d))}
+def _grades(q: Query, split: Split) -> dict[str, int]:
+    grades = split.judgments.grades.get(q.id, {})
+    inside = (d for d in grades if d in split.corpus.positions)
+    return {d: grades[d] for d in sorted(inside, key=lambda d: tie_hash(q.id, d))}
+
+
+def _exported(q: Query) -> dict[str, object]:
+    line: dict[str, object] = {"id": q.id, "text": q.text}
+    return {**line, "excluded": sorted(q.excluded)} if q.excluded else line
 
 
 def _as_query(line: dict[str, Any]) -> Query:
@@ -115,10 +114,13 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_export(folder: Path, test: Split) -> None:
-    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
+    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats.
+
+    A query's `excluded` documents stand in its line where it has any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
+    _write_lines(folder / "queries.jsonl", map(_exported, test.queries))
     with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
         for q in test.queries:
             for document in sorted(test.judgments.grades.get(q.id, {})):

@@ -24,7 +24,7 @@ def _from_config(ctx: click.Context, _: click.Parameter, file: Path | None) -> P
     if file is None:
         return None
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--config {file}: {error}") from error
     values.pop(BOARD_TABLE, None)

@@ -49,7 +49,7 @@ def read_board(folder: Path) -> Board:
     """The board of a folder; UsageError names what its board.toml lacks."""
     file = folder / BOARD
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
     about = values.get("board", {})
