@@ -37,7 +37,9 @@ ACTIVATIONS = (
 
 class DualEncoderOptions(BaseOptions):
     backbone: str = Field(
-        default="tiny", description="`tiny`, a Hugging Face id, a local folder or a GGUF file"
+        default="tiny",
+        description="`tiny`, a Hugging Face id, a local folder or a GGUF file; a sentence-transformers "
+        "checkpoint keeps its pooling, normalisation, prompts and length",
     )
     dim: int | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from transformers import AutoModel
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from arrbench_rankers.cross_encoder import CrossEncoderOptions
     from arrbench_rankers.dual_encoder import DualEncoderOptions
+
+Thing = TypeVar("Thing")
+QUERIES = 2048  # of a training split, among which the longest are looked for
 
 
 def check_dual_fits(
@@ -39,9 +42,8 @@ def check_dual_fits(
     if not options.epochs or not split.queries:
         return
     budget = ActivationBudget(config, options.activations_gib, getattr(torch, context.dtype))
-    count = min(options.documents, len(split.corpus))
-    documents = [split.corpus[i * len(split.corpus) // count].text for i in range(count)]
-    asked = token_ids(tokenizer, [q.text for q in split.queries], length)
+    documents = [d.text for d in _spread(split.corpus, options.documents)]
+    asked = token_ids(tokenizer, [q.text for q in _spread(split.queries, QUERIES)], length)
     lengths = sorted(map(len, asked))[-options.batch :]
     lengths += [len(ids) for ids in token_ids(tokenizer, documents, length)]
     shapes = [
@@ -86,6 +88,12 @@ def _check(
         f"{sum(n for n, _ in shapes)} {what} of up to {max(w for _, w in shapes)} tokens a step",
         [f"activations_gib={smaller:g}"] if smaller > 0 else [],
     )
+
+
+def _spread(things: Sequence[Thing], most: int) -> list[Thing]:
+    """At most so many of them, evenly spaced."""
+    count = min(most, len(things))
+    return [things[i * len(things) // count] for i in range(count)]
 
 
 def _parameters(config: Any, vocabulary: int) -> int:
