@@ -113,9 +113,9 @@ class DualEncoder(Ranker):
         Raises UsageError where the options would measure a backbone below itself.
         """
         assert isinstance(options, DualEncoderOptions)
+        read = backbones.weights(options.backbone, context)
         checkpoint = cls._checkpoint(options, context)
-        modules = {f"{options.backbone} modules": checkpoint.kinds} if checkpoint else {}
-        return {**backbones.weights(options.backbone, context), **modules}
+        return {**read, f"{options.backbone} modules": checkpoint.kinds} if checkpoint else read
 
     @staticmethod
     def _checkpoint(options: DualEncoderOptions, context: Context) -> Checkpoint | None:

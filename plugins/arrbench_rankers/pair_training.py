@@ -42,7 +42,7 @@ CPU_PAIRS = 48  # pairs of a forward pass: on a CPU small ones stay in the cache
 def untrained_start(options: CrossEncoderOptions, split: Split, context: Context) -> SentenceTransformer:
     """The dual encoder that a cross encoder starts from: backbone, mean over tokens, projection.
 
-    Raises UsageError where neither its training nor the cross encoder's would fit into memory.
+    Raises UsageError where its training or the cross encoder's would not fit into memory.
     """
     torch.set_num_threads(context.threads)
     of_start = options.start()
@@ -65,7 +65,8 @@ def _largest_step(
 
     A document not ranked is taken to be as long as the longest ranked one.
     """
-    ranked = {q: split.judgments.ranked(q.id) for q in split.queries}
+    at = split.corpus.positions
+    ranked = {q: [d for d in split.judgments.ranked(q.id) if d in at] for q in split.queries}
     chosen = sorted(split.queries, key=lambda q: -len(ranked[q]))[: options.batch]
     texts = [split.corpus.by_id(d).text for q in chosen for d in ranked[q]]
     if not texts:
@@ -75,7 +76,10 @@ def _largest_step(
         max(map(len, token_ids(tokenizer, part, room))) for part in ([q.text for q in chosen], texts)
     )
     pools = [len(split.corpus) if q.candidates is None else len(q.candidates) for q in chosen]
-    pairs = sum(min(pool, len(ranked[q]) + options.negatives) for q, pool in zip(chosen, pools, strict=True))
+    pairs = sum(
+        max(len(ranked[q]), min(pool, len(ranked[q]) + options.negatives))
+        for q, pool in zip(chosen, pools, strict=True)
+    )
     size = CPU_PAIRS if torch.device(context.device).type == "cpu" else pairs
     return [(min(size, pairs - start), query + document) for start in range(0, pairs, size)]
 
