@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from transformers import AutoModel
 
-from arrbench.ranker import Context
+from arrbench.ranker import Context, Query
 from arrbench.task import Split
 from arrbench_rankers.activation_budget import PASS_SHARE, ActivationBudget
 from arrbench_rankers.token_batches import by_length, token_ids
@@ -36,14 +36,15 @@ def check_dual_fits(
 ) -> None:
     """Raises UsageError, with the numbers and what would help, where training `de` can't fit into memory.
 
-    Texts are cut at `length` tokens. A step is taken to read the longest queries and as many documents as it
-    samples, evenly spaced.
+    Texts are cut at `length` tokens. A step is taken to read the longest queries, the documents of those with
+    the most, and evenly spaced ones up to its sample.
     """
     if not options.epochs or not split.queries:
         return
     budget = ActivationBudget(config, options.activations_gib, getattr(torch, context.dtype))
-    documents = [d.text for d in _spread(split.corpus, options.documents)]
-    asked = token_ids(tokenizer, [q.text for q in _spread(split.queries, QUERIES)], length)
+    queries = _spread(split.queries, QUERIES)
+    asked = token_ids(tokenizer, [q.text for q in queries], length)
+    documents = _documents(options, split, queries)
     lengths = sorted(map(len, asked))[-options.batch :]
     lengths += [len(ids) for ids in token_ids(tokenizer, documents, length)]
     shapes = [
@@ -88,6 +89,17 @@ def _check(
         f"{sum(n for n, _ in shapes)} {what} of up to {max(w for _, w in shapes)} tokens a step",
         [f"activations_gib={smaller:g}"] if smaller > 0 else [],
     )
+
+
+def _documents(options: DualEncoderOptions, split: Split, queries: Sequence[Query]) -> list[str]:
+    """Texts that a step reads: ranked documents and candidates of its queries come with any sample."""
+    if len(split.corpus) <= options.documents:
+        return [d.text for d in split.corpus]
+    lists = [{*split.judgments.ranked(q.id), *(q.candidates or ())} for q in queries]
+    own = set().union(*sorted(lists, key=len)[-options.batch :])
+    drawn = [d for d in _spread(split.corpus, options.documents) if d.id not in own]
+    own_texts = [split.corpus.by_id(d).text for d in own if d in split.corpus.positions]
+    return own_texts + [d.text for d in drawn][: max(0, options.documents - len(own))]
 
 
 def _spread(things: Sequence[Thing], most: int) -> list[Thing]:

@@ -263,6 +263,19 @@ def test_the_cross_encoder_s_own_training_is_looked_at_before_its_start(
         CrossEncoder(options, Context()).fit(split, split)
 
 
+def test_documents_of_a_step_s_queries_are_counted_whatever_the_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two queries a step, of 13 and 14 candidates of their own: 2 + 27 texts at documents=5."""
+    monkeypatch.setattr(encoder_memory, "available", lambda device: 0)
+    first = replace(QUERIES[0], candidates=("d0", *(f"d{i}" for i in range(30, 42))))
+    second = replace(QUERIES[1], candidates=("d7", "d1", *(f"d{i}" for i in range(42, 54))))
+    split = replace(SPLIT, queries=(first, second, *QUERIES[2:]))
+    ranker = DualEncoder(DualEncoder.Options(documents=5, batch=2), Context())
+    with pytest.raises(UsageError, match="for 29 texts of up to"):
+        ranker.fit(split, SPLIT)
+
+
 def test_what_is_said_to_help_does(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Corpus(Document(f"d{i}", "", "red " * 300) for i in range(200))
     split = replace(SPLIT, corpus=corpus)
