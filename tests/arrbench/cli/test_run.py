@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from arrbench.ties import id_hash
+
 TOY = ("--task", "toy", "--device", "cpu")
 
 
@@ -70,6 +72,22 @@ def test_a_saved_model_answers_a_query(arrbench: Any, tmp_path: Path) -> None:
     key = next(row["key"] for row in rows if row["label"] == "counter")
     answer = arrbench("rank", tmp_path / key, "pink pink grey", "--k", 2, "--json", "--device", "cpu")
     assert json.loads(answer.out) == [{"id": "d-pink", "score": 2.0}, {"id": "d-grey", "score": 1.0}]
+    pool = ["d-red", "d-blue", "d-white", "d-black"]
+    for candidates in (" ".join(pool), " ".join(pool[::-1])):
+        words = (
+            "rank",
+            tmp_path / key,
+            "pink",
+            "--k",
+            3,
+            "--candidates",
+            candidates,
+            "--json",
+            "--device",
+            "cpu",
+        )
+        found = [place["id"] for place in json.loads(arrbench(*words).out)]
+        assert found == sorted(pool, key=id_hash)[:3]  # whatever order they are given in
 
 
 def test_a_configuration_file_gives_defaults_that_words_override(arrbench: Any, tmp_path: Path) -> None:
