@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from arrbench.errors import TrialError
+from arrbench.errors import TrialError, one_line
 from arrbench.execution import Ending, clock_mismatch
 from arrbench.measure import latency, resources
 from arrbench.measure.quality import canonical, evaluate, validate
@@ -32,6 +33,7 @@ WORKINGS = (
     "worker.json",
     "job.json",
 )
+DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -42,8 +44,8 @@ def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
             values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"][order]
-    except (OSError, KeyError, ValueError) as error:
-        raise TrialError(f"{file} holds no per-query {measure}: {error}") from error
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise TrialError(f"{file} holds no per-query {measure}: {one_line(error)}") from error
     return values
 
 
@@ -73,6 +75,15 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     return Record(status="failed", error=error, **_described(trial))
 
 
+def as_asked(record: Record, trial: Trial) -> Record:
+    """A record that was there, under the words of a trial with its key.
+
+    The key knows a task by its content and a ranker by its options, so the record may have been made
+    for a task or a ranker of another name.
+    """
+    return record.model_copy(update=_words(trial))
+
+
 def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     queries, k = test.queries, trial.conditions.k
     worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
@@ -89,6 +100,8 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
         single_ms, batch_ms = timing["single"], timing["batch"]
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
+    if (folder / "model").is_dir():
+        (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
     return Record(
         status="ok",
@@ -116,27 +129,38 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     )
 
 
-def _described(trial: Trial) -> dict[str, Any]:
-    """The fields that are known before a trial runs."""
-    ranker, task, c = trial.ranker, trial.task, trial.conditions
+def _words(trial: Trial) -> dict[str, Any]:
+    """What ranker and task are called, and what the task says of itself: in no key."""
+    ranker, task = trial.ranker, trial.task
     return {
-        "key": trial.key,
-        "ranker": ranker.plugin.name,
         "label": ranker.label,
-        "options": dict(ranker.options),
-        "tuning": ranker.cls.tuning,
-        "query_independent": ranker.cls.query_independent,
-        "learns": ranker.learns,
-        "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
-        "weights": dict(trial.weights),
+        "title": ranker.asked.title,
         "task": task.name,
         "task_label": task.label,
+        "task_title": task.title,
         "task_options": dict(task.options),
         "task_facts": dict(task.facts),
         "task_notes": task.notes,
         "candidates": task.candidates,
         "licence": task.licence,
         "headline": task.headline,
+        "command": trial.command(),
+    }
+
+
+def _described(trial: Trial) -> dict[str, Any]:
+    """The fields that are known before a trial runs."""
+    ranker, task, c = trial.ranker, trial.task, trial.conditions
+    return {
+        **_words(trial),
+        "key": trial.key,
+        "ranker": ranker.plugin.name,
+        "options": dict(ranker.options),
+        "tuning": ranker.cls.tuning,
+        "query_independent": ranker.cls.query_independent,
+        "learns": ranker.learns,
+        "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
+        "weights": dict(trial.weights),
         "setting": task.setting,
         "fingerprint": task.fingerprint,
         "split": "test",
@@ -150,7 +174,6 @@ def _described(trial: Trial) -> dict[str, Any]:
         "threads": c.threads,
         "hardware": dict(c.hardware),
         "software": dict(c.software),
-        "command": trial.command(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -196,7 +219,7 @@ def _violations(file: Path, test: Split) -> float | None:
 
 
 def _write_run(file: Path, trial: Trial, queries: Sequence[Query], rankings: Mapping[str, Ranking]) -> None:
-    tag = trial.ranker.label.replace(" ", "_")
+    tag = "_".join(trial.ranker.name.split())
     with file.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
         for q in queries:
             ranking = rankings[q.id]

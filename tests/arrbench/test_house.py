@@ -13,16 +13,16 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive"),
+    ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive", "paths"),
     ("ranker", "task"),
     ("plugins",),
-    ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
+    ("spec", "labels", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure",),
     ("store", "trial", "worker", "launch"),
     ("execution", "candidates"),
     ("outcome",),
     ("leaderboard", "planning"),
-    ("runner",),
+    ("runner", "asking"),
     ("cli",),
 )
 CONTRACT = {"errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}

@@ -26,4 +26,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], store: Store) -> None:
     from arrbench.leaderboard.rows import tables
     from arrbench.leaderboard.terminal import print_tables
 
-    print_tables(tables(rows, headline_values(rows, store)), sys.stdout)
+    values, faults = headline_values(rows, store)
+    print_tables(tables(rows, values), sys.stdout)
+    for line in faults:
+        click.echo(f"arrbench: {line}", err=True)

@@ -30,6 +30,7 @@ def command(
 ) -> None:
     """Rank documents for TEXT with the model saved in RECORD (a folder, a key or the start of one)."""
     from arrbench import devices
+    from arrbench.outcome import DOCUMENTS
     from arrbench.planning import cache_folder
     from arrbench.plugins import ranker_class
     from arrbench.ranker import Context, Query
@@ -50,7 +51,7 @@ def command(
     context = Context(
         devices.choose(device)["device"], of.dtype, of.threads, of.seed, cache_folder(), offline=True
     )
-    pool = tuple(candidates.split()) if candidates is not None else None
+    pool = None if candidates is None else _pool(candidates, folder / DOCUMENTS)
     ranking = cls.load(model, context).rank([Query("query", text, pool)], k)[0]
     places = sorted(zip(ranking.ids, ranking.scores, strict=True), key=lambda place: -place[1])[:k]
     if as_json:
@@ -60,3 +61,22 @@ def command(
         return
     for i, (document, score) in enumerate(places, start=1):
         click.echo(f"{i:3}  {score:12.4f}  {document}")
+
+
+def _pool(words: str, documents: Path) -> tuple[str, ...]:
+    """The ids that words name, each among the documents that the model was saved with."""
+    pool = words.split()
+    if not pool:
+        raise UsageError("--candidates is empty; give document ids joined by blanks")
+    twice = next((i for n, i in enumerate(pool) if i in pool[:n]), None)
+    if twice is not None:
+        raise UsageError(f"--candidates: document {twice!r} is given twice")
+    if documents.exists():  # records of before the ids were kept have none
+        known = set(documents.read_text(encoding="utf-8").split("\n"))
+        strange = [i for i in pool if i not in known]
+        if strange:
+            raise UsageError(
+                f"--candidates: {', '.join(map(repr, strange[:5]))} "
+                f"{'is' if len(strange) == 1 else 'are'} not among the {len(known)} documents of this record"
+            )
+    return tuple(pool)
