@@ -8,9 +8,11 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 _WRITTEN = re.compile(r"[/~]|\.\.?(?:[/\\]|$)|[A-Za-z]:[/\\]|\\\\")
-# Two parts or more, so that "/" and "1/r" stay; none of a URL, whose slashes follow a colon or each other.
+# Two parts or more, so that "/" and "1/r" stay; none of a URL, whose slashes follow each other or a word.
+_PART = r"""[^\s/\\'"`,;:()<>|]+"""
+_FILE_URL = "file://"
 _ABSOLUTE = re.compile(
-    r"""(?<![\w:/.\\~])(?:~?(?:/[^\s/'"`,;:()<>|]+){2,}/?|[A-Za-z]:(?:\\[^\s\\'"`,;:()<>|]+)+\\?)"""
+    rf"(?:{_FILE_URL}|(?<![\w/.\\~]))(?:[A-Za-z]:(?:[/\\]{_PART})+[/\\]?|~?(?:/{_PART}){{2,}}/?)"
 )
 
 
@@ -33,30 +35,35 @@ def last(text: str, parts: int = 1) -> str:
     return text if parts > len(names) else str(type(pure)(*names[-parts:]))
 
 
-def without(value: Any, shown: Mapping[str, str]) -> Any:
-    """Plain data with every path in its strings cut: one of `shown` to what it says, others to the last part.
+def shown(text: str) -> str:
+    """A word for people: the last part of a path, anything else as it is."""
+    return last(text) if is_path(text) else text
+
+
+def without(value: Any, cut_to: Mapping[str, str]) -> Any:
+    """Plain data with the paths in its strings cut: one of `cut_to` to what it says, others to the last part.
 
     Keys of mappings count as strings; two that become one are numbered.
     """
     if isinstance(value, str):
-        return _cut(value, shown)
+        return _cut(value, cut_to)
     if isinstance(value, list | tuple):
-        return [without(v, shown) for v in value]
+        return [without(v, cut_to) for v in value]
     if isinstance(value, Mapping):
         cut: dict[str, Any] = {}
         for key, inner in value.items():
-            new, n = _cut(str(key), shown), 1
+            new, n = _cut(str(key), cut_to), 1
             while new in cut:
                 n += 1
-                new = f"{_cut(str(key), shown)} ({n})"
-            cut[new] = without(inner, shown)
+                new = f"{_cut(str(key), cut_to)} ({n})"
+            cut[new] = without(inner, cut_to)
         return cut
     return value
 
 
-def _cut(text: str, shown: Mapping[str, str]) -> str:
-    if shown:
-        longest_first = sorted(shown, key=len, reverse=True)
+def _cut(text: str, cut_to: Mapping[str, str]) -> str:
+    if cut_to:
+        longest_first = sorted(cut_to, key=len, reverse=True)
         any_path = rf"(?<![\w/.\\-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])"
-        text = re.sub(any_path, lambda met: shown[met.group()], text)
-    return _ABSOLUTE.sub(lambda found: last(found.group()), text)
+        text = re.sub(any_path, lambda met: cut_to[met.group()], text)
+    return _ABSOLUTE.sub(lambda met: last(met.group().removeprefix(_FILE_URL)), text)

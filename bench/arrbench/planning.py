@@ -102,12 +102,11 @@ def plans(experiment: Experiment, tasks: Sequence[str]) -> list[Plan]:
     """The experiment's plan on each of several tasks in place of its own; raises as `plan`."""
     _check(experiment)
     rankers, warnings = _choose_rankers(experiment.rankers)
-    choices = choose_tasks(tasks)
-    if not choices:
-        raise UsageError(
-            f"no task given; known: {', '.join(sorted(p.name for p in plugins.installed('task')))}"
-        )
+    if not tasks:
+        known = ", ".join(sorted({p.name for p in plugins.installed("task")}))
+        raise UsageError(f"no task given; known: {known}")
     with offline_switches(experiment.offline):
+        choices = choose_tasks(tasks)
         return [_plan(replace(experiment, task=t.asked.words()), t, rankers, warnings) for t in choices]
 
 

@@ -58,14 +58,23 @@ def read_board(folder: Path) -> Board:
         about["text"],
         _words(values["task"]),
         values.get("candidates"),
-        tuple(values["rankers"]),
-        tuple(values["seeds"]),
+        _words(values["rankers"]),
+        _seeds(values["seeds"], file),
     )
 
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One task, several joined by commas, or a list of them, as `run --config` reads them."""
-    return tuple(spec.split(value if isinstance(value, str) else ",".join(value)))
+    """One word, several joined by commas, or a list of them, as `run --config` reads them."""
+    return tuple(spec.split(value if isinstance(value, str) else ",".join(map(str, value))))
+
+
+def _seeds(value: object, file: Path) -> tuple[int, ...]:
+    """One seed, several joined by commas, or a list of them, as `run --config` reads them."""
+    words = value if isinstance(value, list) else str(value).split(",")
+    try:
+        return tuple(int(str(word)) for word in words)
+    except ValueError:
+        raise UsageError(f"{file}: seeds are {value!r}; give whole numbers, such as [1, 2, 3]") from None
 
 
 def board_records(board: Board, store: Store) -> Sequence[Record]:

@@ -129,8 +129,7 @@ def _names(task: TaskChoice, record: Record, board: Board) -> bool:
 def _as_published(record: Record, ranker: RankerChoice, content: Content) -> Record:
     """The record under the board's words, in which a path is shown as labels show it."""
     task, candidates = content.task, content.words["candidates"]
-    if candidates is not None and paths.is_path(candidates):
-        candidates = paths.last(candidates)
+    candidates = candidates and paths.shown(candidates)
     again = command(
         ranker.asked.words(ranker.parts),
         task.asked.words(task.parts),

@@ -84,6 +84,24 @@ def test_a_board_without_records_says_how_to_make_some(arrbench: Any, board: Pat
     assert "lacks rankers, seeds, board.title, board.text" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("rankers", "seeds", "says"),
+    [
+        ('"counter,random"', "1", ""),
+        ('["counter"]', '"1,2"', ""),
+        ('"counter"', '"one"', "give whole numbers"),
+    ],
+)
+def test_a_board_s_words_are_read_as_those_of_a_run(
+    arrbench: Any, board: Path, runs: Path, rankers: str, seeds: str, says: str
+) -> None:
+    text = BOARD.replace('["counter", "counter:wrong=raise"]', rankers).replace("[1, 2]", seeds)
+    (board / "board.toml").write_text(text)
+    answer = arrbench("publish", board, "--runs", runs)
+    assert says in answer.err
+    assert answer.status == (2 if says else 0)
+
+
 @pytest.fixture
 def runs(arrbench: Any, tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
