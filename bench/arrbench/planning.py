@@ -34,6 +34,7 @@ from arrbench.trial import (
 
 DTYPES = ("float32", "bfloat16", "float16")
 K_RETRIEVING = 100
+K_MOST = 10**9  # search engines count in 32 bits
 SEEDS = range(2**32)  # what numpy's and scikit-learn's generators take; torch's and Python's take more
 
 
@@ -213,8 +214,8 @@ def offline_switches(offline: bool) -> Iterator[None]:
 
 
 def _check(experiment: Experiment) -> None:
-    if experiment.k is not None and experiment.k < 1:
-        raise UsageError(f"k is {experiment.k}; it must be 1 or more")
+    if experiment.k is not None and not 1 <= experiment.k <= K_MOST:
+        raise UsageError(f"k is {experiment.k}; it must be 1 to {K_MOST}")
     if experiment.limit is not None and experiment.limit < 1:
         raise UsageError(f"limit is {experiment.limit}; it must be 1 or more")
     cores = psutil.cpu_count() or 1

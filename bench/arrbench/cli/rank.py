@@ -14,7 +14,7 @@ from arrbench.errors import UsageError
 @click.command("rank")
 @click.argument("record")
 @click.argument("text")
-@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Documents to show.")
+@click.option("--k", type=click.IntRange(1, 10**9), default=10, show_default=True, help="Documents to show.")
 @click.option("--candidates", metavar="IDS", default=None, help="Document ids to rerank, joined by blanks.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps …")
 @click.option(

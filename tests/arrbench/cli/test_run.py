@@ -125,6 +125,7 @@ def test_an_interrupt_leaves_what_is_done_and_no_half_record(
         (("run", "--rankers", "counter:sleep_ms=-1", *TOY), "greater than or equal to 0"),
         (("run", "--rankers", "counter", "--task", "toy", "--device", "cuda:7"), "no such device 'cuda:7'"),
         (("run", "--rankers", "counter", *TOY, "--k", "-3"), "k is -3"),
+        (("run", "--rankers", "counter", *TOY, "--k", "9" * 20), "it must be 1 to 1000000000"),
         (("run", "--rankers", "counter", *TOY, "--k", "many"), "--k"),
         (("run", "--rankers", "counter", *TOY, "--limit", "0"), "limit is 0"),
         (("run", "--rankers", "counter", *TOY, "--threads", "0"), "threads is 0"),
