@@ -59,19 +59,20 @@ def collect(board: Board, runs: Store) -> tuple[int, list[str]]:
             warnings.append(
                 f"no record names task {task.label!r}, and its content can't be compared: {error}"
             )
-    copied = 0
+    found: dict[tuple[object, ...], Record] = {}
     for record, ranker in wanted:  # oldest first: the newest of a trial stays
         content = _content_of(record, contents, board)
-        if content is None:
+        if content is not None:
+            new = _as_published(record, ranker, content)
+            found[_trial(new)] = new
+    copied = 0
+    for trial, new in found.items():
+        old = mine.get(trial)
+        if old is not None and (new == old or new.finished_at < old.finished_at):
             continue
-        new = _as_published(record, ranker, content)
-        old = mine.get(_trial(new))
-        if new == old:
-            continue
-        _put(new, runs.path(record.key), published.path(new.key))
+        _put(new, runs.path(new.key), published.path(new.key))
         if old is not None and old.key != new.key:
             _take_away(published.path(old.key))
-        mine[_trial(new)] = new
         copied += 1
     return copied, [*warnings, *runs.faults.values()]
 

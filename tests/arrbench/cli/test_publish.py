@@ -203,6 +203,25 @@ def test_a_trial_of_another_key_takes_its_place_and_leaves_what_else_lies_there(
     assert all(len(list(f.parent.iterdir())) == 1 for f in board.glob("records/*/remark.txt"))
 
 
+def test_of_several_records_of_a_trial_the_newest_is_published_once(
+    arrbench: Any, board: Path, runs: Path
+) -> None:
+    for folder in list(runs.glob("*/record.json")):
+        older = folder.parent.with_name(folder.parent.name[::-1])
+        shutil.copytree(folder.parent, older)
+        record = json.loads(folder.read_text())
+        changed = {"key": older.name, "finished_at": "2020-01-01T00:00:00+00:00"}
+        (older / "record.json").write_text(json.dumps(record | changed))
+    assert "3 new records" in arrbench("publish", board, "--runs", runs).out
+    before = content(board / "records")
+    assert "0 new records" in arrbench("publish", board, "--runs", runs).out
+    for folder in runs.glob("*/record.json"):  # now only the older ones are left to be collected
+        if '"2020-01-01T' not in folder.read_text():
+            shutil.rmtree(folder.parent)
+    assert "0 new records" in arrbench("publish", board, "--runs", runs).out
+    assert content(board / "records") == before
+
+
 def test_an_unreadable_record_or_sample_is_named_and_the_rest_is_published(
     arrbench: Any, board: Path, runs: Path
 ) -> None:
