@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection, Listener, wait
+from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -88,7 +88,8 @@ class Execution:
         self._arrivals: queue.SimpleQueue[tuple[str, int, Connection]] = queue.SimpleQueue()
         self._alive: dict[str, _Worker] = {}
         self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def run(self, jobs: Sequence[tuple[str, Job]]) -> Iterator[Ending]:
         """Endings as they come. While the caller handles one, no timed phase is running."""
@@ -102,19 +103,25 @@ class Execution:
             self._end_overdue()
 
     def close(self) -> None:
-        """End every worker still running."""
+        """End every worker still running, and the thread that waits for new ones."""
         self._closed = True
         self._launcher.close()
+        with contextlib.suppress(OSError):  # a call wakes the thread, which a closed socket would not
+            Client(self._listener.address).close()
+        self._accepting.join(_LINGER_S)
         self._listener.close()
+        while not self._arrivals.empty():
+            self._arrivals.get()[2].close()
+        for worker in self._alive.values():
+            if worker.connection:
+                worker.connection.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 connection = self._listener.accept()
                 hello = json.loads(connection.recv_bytes())
             except Exception:  # a worker that died while it connected, a stranger without the key
-                if self._closed:
-                    return
                 continue
             self._arrivals.put((hello["job"], hello["pid"], connection))
 

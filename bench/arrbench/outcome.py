@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from arrbench.asking import calls, needed
-from arrbench.errors import TrialError
+from arrbench.errors import TrialError, one_line
 from arrbench.exchange import QUERIES
 from arrbench.execution import Ending
 from arrbench.measure import latency, resources
@@ -36,6 +37,7 @@ WORKINGS = (
     "worker.json",
     "job.json",
 )
+DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -46,8 +48,8 @@ def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
             values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"][order]
-    except (OSError, KeyError, ValueError) as error:
-        raise TrialError(f"{file} holds no per-query {measure}: {error}") from error
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise TrialError(f"{file} holds no per-query {measure}: {one_line(error)}") from error
     return values
 
 
@@ -75,6 +77,15 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
         for name in WORKINGS:
             (folder / name).unlink(missing_ok=True)
     return Record(status="failed", error=error, **_described(trial))
+
+
+def as_asked(record: Record, trial: Trial) -> Record:
+    """A record that was there, under the words of a trial with its key.
+
+    The key knows a task by its content and a ranker by its options, so the record may have been made
+    for a task or a ranker of another name.
+    """
+    return record.model_copy(update=_words(trial))
 
 
 def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
@@ -105,6 +116,8 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
         single_ms, batch_ms = timing["single"], timing["batch"]
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
+    if (folder / "model").is_dir():
+        (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
     cached = latency.from_cache(first_ms, repeats_ms)
@@ -139,27 +152,38 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
     )
 
 
-def _described(trial: Trial) -> dict[str, Any]:
-    """The fields that are known before a trial runs."""
-    ranker, task, c = trial.ranker, trial.task, trial.conditions
+def _words(trial: Trial) -> dict[str, Any]:
+    """What ranker and task are called, and what the task says of itself: in no key."""
+    ranker, task = trial.ranker, trial.task
     return {
-        "key": trial.key,
-        "ranker": ranker.plugin.name,
         "label": ranker.label,
-        "options": dict(ranker.options),
-        "tuning": ranker.cls.tuning,
-        "query_independent": ranker.cls.query_independent,
-        "learns": ranker.learns,
-        "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
-        "weights": dict(trial.weights),
+        "title": ranker.asked.title,
         "task": task.name,
         "task_label": task.label,
+        "task_title": task.title,
         "task_options": dict(task.options),
         "task_facts": dict(task.facts),
         "task_notes": task.notes,
         "candidates": task.candidates,
         "licence": task.licence,
         "headline": task.headline,
+        "command": trial.command(),
+    }
+
+
+def _described(trial: Trial) -> dict[str, Any]:
+    """The fields that are known before a trial runs."""
+    ranker, task, c = trial.ranker, trial.task, trial.conditions
+    return {
+        **_words(trial),
+        "key": trial.key,
+        "ranker": ranker.plugin.name,
+        "options": dict(ranker.options),
+        "tuning": ranker.cls.tuning,
+        "query_independent": ranker.cls.query_independent,
+        "learns": ranker.learns,
+        "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
+        "weights": dict(trial.weights),
         "setting": task.setting,
         "fingerprint": task.fingerprint,
         "split": "test",
@@ -173,7 +197,6 @@ def _described(trial: Trial) -> dict[str, Any]:
         "threads": c.threads,
         "hardware": dict(c.hardware),
         "software": dict(c.software),
-        "command": trial.command(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -221,7 +244,7 @@ def _violations(file: Path, test: Split) -> float | None:
 
 
 def _write_run(file: Path, trial: Trial, queries: Sequence[Query], rankings: Mapping[str, Ranking]) -> None:
-    tag = trial.ranker.label.replace(" ", "_")
+    tag = "_".join(trial.ranker.name.split())
     with file.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
         for q in queries:
             ranking = rankings[q.id]

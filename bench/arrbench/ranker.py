@@ -147,6 +147,11 @@ class Ranker(ABC):
         """Revision or content hash of everything learnt that is loaded from outside, by name."""
         return {}
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        """Whether `fit` learns from judged queries with these options: by default, where there is one."""
+        return cls.fit is not Ranker.fit
+
     def fit(self, train: Split, dev: Split) -> None:  # noqa: B027 - optional, not abstract
         """Learn from judged queries. A ranker that does not learn leaves this out."""
 

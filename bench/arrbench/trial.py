@@ -5,39 +5,106 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from arrbench import plugins, spec
+from arrbench import labels, plugins, spec
 from arrbench.measure.latency import PROTOCOL
 from arrbench.plugins import Plugin
 from arrbench.ranker import Context, Ranker
-from arrbench.record import SCHEMA
-from arrbench.task import Setting
+from arrbench.record import KEY_LENGTH, SCHEMA, Record
+from arrbench.task import Setting, Task
 
 
 @dataclass(frozen=True, slots=True)
 class RankerChoice:
-    """A ranker as asked for: its plugin, class, row label, resolved options, and its code's hash."""
+    """A ranker as asked for: its plugin, class, words, resolved options, and its code's hash.
+
+    `parts` is how many parts its label shows of a path.
+    """
 
     plugin: Plugin
     cls: type[Ranker]
-    label: str
+    asked: labels.Asked
     options: Mapping[str, Any]
     code: str
+    learns: bool
+    parts: int = 1
 
     @property
-    def learns(self) -> bool:
-        return self.cls.fit is not Ranker.fit
+    def label(self) -> str:
+        return self.asked.label(self.parts)
+
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        return self.asked.title or self.label
+
+    def made(self, record: Record) -> bool:
+        """Whether a record is of this ranker with these options; one that lacks an option had its default."""
+        defaults = self.cls.Options().model_dump(mode="json")
+        return record.ranker == self.plugin.name and {**defaults, **record.options} == self.options
 
 
-def choose(asked: spec.Spec) -> RankerChoice:
-    """The ranker that a spec stands for; UsageError names what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class TaskChoice:
+    """A task as asked for; as a RankerChoice."""
+
+    cls: type[Task]
+    asked: labels.Asked
+    options: Mapping[str, Any]
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        return self.asked.label(self.parts)
+
+    def given(self, record: Record) -> bool:
+        """Whether a record is of this task with these options, whatever its content was."""
+        defaults = self.cls.Options().model_dump(mode="json")
+        return record.task == self.asked.spec.name and {**defaults, **record.task_options} == self.options
+
+
+Choice = TypeVar("Choice", RankerChoice, TaskChoice)
+
+
+def choose(words: str | spec.Spec) -> RankerChoice:
+    """The ranker that words stand for; UsageError names what is wrong with them."""
+    asked = spec.parse(words) if isinstance(words, str) else words
     plugin, cls = plugins.ranker_class(asked.name)
-    options = spec.validated(cls.Options, asked, "ranker")
-    label = spec.label(asked, options)
-    return RankerChoice(plugin, cls, label, options.model_dump(mode="json"), plugin.source_hash())
+    understood = labels.ask(asked, cls.Options, "ranker")
+    options = understood.options.model_dump(mode="json")
+    learns = cls.learns(understood.options)
+    return RankerChoice(plugin, cls, understood, options, plugin.source_hash(), learns)
+
+
+def choose_tasks(words: Iterable[str]) -> list[TaskChoice]:
+    """The tasks that words stand for, each once, under labels of their own; UsageError as `choose`."""
+    choices: list[TaskChoice] = []
+    for asked in map(spec.parse, words):
+        _, cls = plugins.task_class(asked.name)
+        understood = labels.ask(asked, cls.Options, "task")
+        choices.append(TaskChoice(cls, understood, understood.options.model_dump(mode="json")))
+    return distinct(choices, "task")[0]
+
+
+def distinct(choices: Sequence[Choice], kind: str) -> tuple[list[Choice], list[str]]:
+    """Each choice once, in order, under a label of its own; and a line on each that has a second name."""
+    by_options: dict[str, Choice] = {}
+    warnings: list[str] = []
+    for choice in choices:
+        same = json.dumps([choice.asked.spec.name, choice.options], sort_keys=True)
+        first = by_options.setdefault(same, choice)
+        names = [c.asked.title or c.label for c in (first, choice)]
+        if names[0] != names[1]:
+            warnings.append(
+                f"{kind} {choice.label!r} is asked for under two names, {names[0]!r} and {names[1]!r}: "
+                "it has one row, under the first"
+            )
+    kept = list(by_options.values())
+    parts = labels.told_apart([c.asked for c in kept], kind)
+    return [replace(c, parts=n) for c, n in zip(kept, parts, strict=True)], warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +113,8 @@ class TaskFacts:
 
     name: str
     label: str
+    title: str | None
+    words: str
     options: Mapping[str, Any]
     facts: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -82,7 +151,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.ranker.label} · seed {self.seed}"
+        return f"{self.ranker.name} · seed {self.seed}"
 
     @property
     def key(self) -> str:
@@ -109,19 +178,44 @@ class Trial:
             "hardware": c.hardware["fingerprint"],
             "versions": versions,
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 
     def command(self) -> str:
         """The command that runs this trial again, here or elsewhere."""
         c = self.conditions
-        words = ["arrbench", "run", "--rankers", self.ranker.label, "--task", self.task.label]
-        words += ["--seeds", str(self.seed), "--k", str(c.k), "--device", c.device.partition(":")[0]]
-        words += ["--dtype", c.dtype, "--threads", str(c.threads)]
-        if self.task.candidates is not None:
-            words += ["--candidates", self.task.candidates]
-        if c.limit is not None:
-            words += ["--limit", str(c.limit)]
-        return shlex.join(words)
+        return command(
+            self.ranker.asked.words(),
+            self.task.words,
+            self.task.candidates,
+            seed=self.seed,
+            k=c.k,
+            limit=c.limit,
+            device=c.device,
+            dtype=c.dtype,
+            threads=c.threads,
+        )
+
+
+def command(
+    ranker: str,
+    task: str,
+    candidates: str | None,
+    *,
+    seed: int,
+    k: int,
+    limit: int | None,
+    device: str,
+    dtype: str,
+    threads: int,
+) -> str:
+    """The command line that runs a trial."""
+    words = ["arrbench", "run", "--rankers", ranker, "--task", task, "--seeds", str(seed), "--k", str(k)]
+    words += ["--device", device.partition(":")[0], "--dtype", dtype, "--threads", str(threads)]
+    if candidates is not None:
+        words += ["--candidates", candidates]
+    if limit is not None:
+        words += ["--limit", str(limit)]
+    return shlex.join(words)
 
 
 def weights_of(choice: RankerChoice, context: Context) -> Mapping[str, str]:

@@ -72,6 +72,13 @@ class Cascade(Ranker):
             found |= {f"{name}: {key}": value for key, value in ranker.weights(of_stage, context).items()}
         return found
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        """Whether a stage does."""
+        assert isinstance(options, CascadeOptions)
+        stages = (options.stage(name) for name in STAGES)
+        return any(ranker.learns(of_stage) for _, ranker, of_stage in stages)
+
     def fit(self, train: Split, dev: Split) -> None:
         for stage in (self._first, self._then):
             if type(stage).fit is not Ranker.fit:

@@ -103,6 +103,10 @@ class CrossEncoder(Ranker):
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.weights(options.backbone, context)  # type: ignore[attr-defined]
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        return options.epochs + options.start_epochs > 0  # type: ignore[attr-defined]
+
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import schedule, trained, with_answers
         from arrbench_rankers.encoder_training import Schedule

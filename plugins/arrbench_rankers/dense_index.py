@@ -204,7 +204,7 @@ def _train(index: Any, embeddings: EmbeddingFile, context: Context) -> None:
     import faiss
 
     most = LIST_TRAINING[1] * max(index.nlist, CODEBOOK)
-    index.cp.seed = context.seed + 1
+    index.cp.seed = (context.seed + 1) % 2**31  # FAISS counts in 32 bits, one of them the sign
     if _gpus("flat", context):
         assigner = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))  # FAISS does not own it
         index.clustering_index = assigner

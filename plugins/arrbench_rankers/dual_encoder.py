@@ -142,6 +142,10 @@ class DualEncoder(Ranker):
             )
         return checkpoint
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        return options.epochs > 0  # type: ignore[attr-defined]
+
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import dimension, schedule, trained, untrained, with_answers
 

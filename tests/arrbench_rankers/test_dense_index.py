@@ -146,6 +146,12 @@ def test_one_seed_gives_one_index_and_another_another(embedded, queries, monkeyp
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("seed", [2**31 - 2, 2**31 - 1, 2**32 - 1])
+def test_every_seed_that_a_run_takes_trains_an_index(embedded, queries, seed):
+    found = built("ivf", embedded, Context(seed=seed)).search(queries, 5)[1]
+    assert (found >= 0).all()
+
+
 def test_lists_follow_the_documents():
     assert [inverted_lists(n) for n in (0, 1, 39, 1000, 1_000_000)] == [1, 1, 1, 25, 4000]
     small = np.eye(DIM, dtype="f4")[:3]
