@@ -1,4 +1,4 @@
-"""The folder through which a trial's process gets its data: all a ranker may see, and no more.
+"""The files through which a trial's process gets its data: all a ranker may see, and no more.
 
 Written by the parent, read by the worker: corpus, judged train and dev queries, and the test
 queries without their judgments, which stay with the parent. Plain JSON lines.
@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
+
+FILES = (
+    "corpus.jsonl",
+    "queries.jsonl",
+    "train.jsonl",
+    "train.gains.json",
+    "dev.jsonl",
+    "dev.gains.json",
+)
 
 
 def limited(split: Split, limit: int | None) -> Split:
@@ -34,7 +44,7 @@ def check_ids(ids: Iterable[str], what: str) -> None:
 
 
 def write(folder: Path, task: Task, limit: int | None) -> None:
-    """Write the inputs of every trial on this task."""
+    """Write the inputs of every trial on this task: FILES."""
     folder.mkdir(parents=True)
     test = limited(task.split("test"), limit)
     _write_corpus(folder, test.corpus)
@@ -43,21 +53,31 @@ def write(folder: Path, task: Task, limit: int | None) -> None:
         _write_split(folder, name, limited(task.split(name), limit))
 
 
-def read_corpus(folder: Path) -> Corpus:
-    return Corpus(Document(**line) for line in _read_lines(folder / "corpus.jsonl"))
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a trial is given."""
+
+    corpus: Corpus
+    queries: list[Query]
+    train: Split
+    dev: Split
 
 
-def read_queries(folder: Path) -> list[Query]:
-    return [_as_query(line) for line in _read_lines(folder / "queries.jsonl")]
+def read(lines: Callable[[str], Iterable[bytes]]) -> Given:
+    """What `write` wrote; `lines` gives a file's lines and is asked once a file, in the order of FILES."""
+    corpus = Corpus(Document(**json.loads(line)) for line in lines("corpus.jsonl"))
+    queries = [_as_query(json.loads(line)) for line in lines("queries.jsonl")]
+    train, dev = (_read_split(lines, name, corpus) for name in ("train", "dev"))
+    return Given(corpus, queries, train, dev)
 
 
-def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
+def _read_split(lines: Callable[[str], Iterable[bytes]], name: str, corpus: Corpus) -> Split:
     queries: list[Query] = []
     grades: dict[str, dict[str, int]] = {}
-    for line in _read_lines(folder / f"{name}.jsonl"):
+    for line in map(json.loads, lines(f"{name}.jsonl")):
         grades[line["id"]] = line.pop("grades")
         queries.append(_as_query(line))
-    gains = json.loads((folder / f"{name}.gains.json").read_text(encoding="utf-8"))
+    gains = json.loads(b"".join(lines(f"{name}.gains.json")))
     return Split(tuple(queries), Judgments(grades, None if gains is None else dict(gains)), corpus)
 
 
@@ -87,12 +107,6 @@ def _write_lines(file: Path, lines: Iterable[object]) -> None:
     with file.open("w", encoding="utf-8") as out:
         for line in lines:
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def write_export(folder: Path, test: Split) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from arrbench.errors import TrialError
+from arrbench.errors import TrialError, one_line
 from arrbench.execution import Ending, clock_mismatch
 from arrbench.measure import latency, resources
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
-from arrbench.ranker import Query, Ranking, asked_for
+from arrbench.ranker import Generative, Query, Ranking, asked_for
 from arrbench.record import Memory, Record, Seconds
+from arrbench.store import is_folder, remove
 from arrbench.task import Split
 from arrbench.trial import Trial
 
@@ -30,14 +34,14 @@ WORKINGS = (
     "timing.npz",
     "generations.jsonl",
     "worker.json",
-    "job.json",
 )
+RUN, SAMPLES = "run.trec.gz", "samples.npz"
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
 def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One value a test query, in the order of their ids, of a measure of the record in `folder`."""
-    file = folder / "samples.npz"
+    file = folder / SAMPLES
     try:
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
@@ -62,20 +66,26 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
     error = ending.error or clock_mismatch(ending)
+    if not is_folder(folder):
+        lost = "the folder that this trial writes into was removed or replaced while it ran"
+        return Record(status="failed", error=f"{lost}; {error}" if error else lost, **_described(trial))
     try:
+        for name in (RUN, SAMPLES):
+            remove(folder / name)
         if error is None:
             return _measured(trial, test, folder)
-    except TrialError as broken:
+    except (TrialError, OSError) as broken:
         error = str(broken)
     finally:
         for name in WORKINGS:
-            (folder / name).unlink(missing_ok=True)
+            remove(folder / name)
     return Record(status="failed", error=error, **_described(trial))
 
 
 def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     queries, k = test.queries, trial.conditions.k
-    worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
+    with _reading(folder / "worker.json") as file:
+        worker = json.loads(file.read_text(encoding="utf-8"))
     answers = _read_answers(folder / "rankings.jsonl", test, k)
     single = _read_answers(folder / "single.jsonl", test, k)
     for scenario, found in (("batch", answers), ("single-stream", single)):
@@ -85,10 +95,10 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
                 f"the first: {found.faults[0]}"
             )
     measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
-    with np.load(folder / "timing.npz", allow_pickle=False) as timing:
+    with _reading(folder / "timing.npz") as file, np.load(file, allow_pickle=False) as timing:
         single_ms, batch_ms = timing["single"], timing["batch"]
-    _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
-    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
+    _write_run(folder / RUN, trial, queries, answers.rankings)
+    _write_samples(folder / SAMPLES, queries, answers, single_ms, batch_ms, measured)
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
     return Record(
         status="ok",
@@ -107,7 +117,7 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
             index_mb=None if worker["index_bytes"] is None else worker["index_bytes"] / resources.MIB,
             parameters=worker["parameters"],
         ),
-        cvr=_violations(folder / "generations.jsonl", test),
+        cvr=_violations(folder / "generations.jsonl", test) if _generates(trial) else None,
         facts=worker["facts"],
         load_s=phases.get("load_s"),
         fit_s=phases.get("fit_s"),
@@ -157,7 +167,7 @@ def _described(trial: Trial) -> dict[str, Any]:
 
 def _read_answers(file: Path, test: Split, k: int) -> _Answers:
     """The rankings of a scenario, each checked against the contract before it counts."""
-    with file.open(encoding="utf-8") as lines:
+    with _reading(file), file.open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     if len(found) != len(test.queries):
         raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
@@ -177,6 +187,18 @@ def _read_answers(file: Path, test: Split, k: int) -> _Answers:
     return answers
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[Path]:
+    """What a worker left is any plugin's to change: where it can't be read, TrialError says so."""
+    if file.is_symlink() or not file.is_file():
+        raise TrialError(f"{file.name}, which the worker wrote, is gone or no file any more")
+    try:
+        yield file
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise TrialError(f"{file.name}, which the worker wrote, can't be read any more: {what}") from error
+
+
 def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> float:
     """Share of queries whose top 10 is the same in both scenarios, in the same order."""
     same = [
@@ -187,10 +209,12 @@ def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> f
     return sum(same) / len(same)
 
 
-def _violations(file: Path, test: Split) -> float | None:
-    if not file.exists():
-        return None
-    with file.open(encoding="utf-8") as lines:
+def _generates(trial: Trial) -> bool:
+    return issubclass(trial.ranker.cls, Generative)
+
+
+def _violations(file: Path, test: Split) -> float:
+    with _reading(file), file.open(encoding="utf-8") as lines:
         generations = {line["id"]: line["generated"] for line in map(json.loads, lines)}
     return constraint_violations(generations, test.queries, test.corpus.positions)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
+
+from arrbench.separately import python
 
 PIP_SECONDS = 300
 
@@ -22,7 +23,7 @@ def download(requirement: str, sha256: str, kind: Literal["wheel", "sdist"], fol
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    command = python("-m", "pip", "download", "--no-deps", "--require-hashes")
     name = requirement.split("==")[0]  # not ":all:", which would hold for an sdist's build tools too
     command += ["--only-binary" if kind == "wheel" else "--no-binary", name]
     command += ["--retries", "2", "--no-input", "--disable-pip-version-check", "--quiet"]

@@ -42,6 +42,7 @@ class Experiment:
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 1
+    jobs: int | None = None  # trials at once; by default what cores and memory carry
     data_dir: Path | None = None
     out: Path = Path("runs")
     cache: Path = field(default_factory=cache_folder)
@@ -67,7 +68,6 @@ class Plan:
     trials: Sequence[Planned]
     task: Task
     test: Split
-    libraries: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -121,8 +121,7 @@ def plan(experiment: Experiment) -> Plan:
     ]
     store = Store(experiment.out)
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
-    libraries = tuple(dict.fromkeys(name for c in choices for name in c.cls.libraries))
-    return Plan(experiment, planned, task, test, libraries, tuple(warnings))
+    return Plan(experiment, planned, task, test, tuple(warnings))
 
 
 def load_task(
@@ -192,6 +191,8 @@ def _check(experiment: Experiment) -> None:
         raise UsageError(f"limit is {experiment.limit}; it must be 1 or more")
     if experiment.threads < 1:
         raise UsageError(f"threads is {experiment.threads}; it must be 1 or more")
+    if experiment.jobs is not None and experiment.jobs < 1:
+        raise UsageError(f"jobs is {experiment.jobs}; it must be 1 or more")
     if experiment.dtype not in DTYPES:
         raise UsageError(f"unknown dtype {experiment.dtype!r}; known: {', '.join(DTYPES)}")
     if not experiment.seeds or any(s < 0 for s in experiment.seeds):

@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive"),
+    (
+        "errors",
+        "options",
+        "ties",
+        "separately",
+        "lines",
+        "kept",
+        "pip_archive",
+        "inputs",
+        "jobs",
+        "owner",
+        "machine_lock",
+    ),
     ("ranker", "task"),
     ("plugins",),
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),

@@ -128,6 +128,8 @@ def test_an_interrupt_leaves_what_is_done_and_no_half_record(
         (("run", "--rankers", "counter", *TOY, "--k", "many"), "--k"),
         (("run", "--rankers", "counter", *TOY, "--limit", "0"), "limit is 0"),
         (("run", "--rankers", "counter", *TOY, "--threads", "0"), "threads is 0"),
+        (("run", "--rankers", "counter", *TOY, "--jobs", "0"), "jobs is 0"),
+        (("run", "--rankers", "counter", *TOY, "--jobs", "some"), "--jobs"),
         (("run", "--rankers", "counter", *TOY, "--dtype", "float8"), "float32, bfloat16, float16"),
         (("run", "--rankers", "counter", *TOY, "--seeds", "one"), "--seeds"),
         (("run", *TOY), "no rankers given; known: "),
