@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,35 +17,34 @@ import numpy as np
 
 from arrbench.asking import calls, needed
 from arrbench.errors import TrialError, one_line
-from arrbench.exchange import QUERIES
 from arrbench.execution import Ending
 from arrbench.measure import latency, resources
 from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
-from arrbench.ranker import Query, Ranking
+from arrbench.ranker import Generative, Query, Ranking
 from arrbench.record import Memory, Record, Seconds
+from arrbench.store import is_folder, remove
 from arrbench.task import Split
 from arrbench.trial import Trial
 
 AGREEMENT_CUTOFF = 10
 # What a worker leaves for the parent to read, and a record does not keep.
 WORKINGS = (
-    QUERIES,
     "rankings.jsonl",
     "single.jsonl",
     "timing.npz",
     "generations.jsonl",
     "worker.json",
-    "job.json",
 )
 DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
+RUN, SAMPLES = "run.trec.gz", "samples.npz"
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
 def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One value a test query, in the order of their ids, of a measure of the record in `folder`."""
-    file = folder / "samples.npz"
+    file = folder / SAMPLES
     try:
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
@@ -68,14 +69,19 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
     error = ending.error or _fault_of_timing(trial, ending)
+    if not is_folder(folder):
+        lost = "the folder that this trial writes into was removed or replaced while it ran"
+        return Record(status="failed", error=f"{lost}; {error}" if error else lost, **_described(trial))
     try:
+        for name in (RUN, SAMPLES):
+            remove(folder / name)
         if error is None:
             return _measured(trial, test, folder, ending.scenarios)
-    except TrialError as broken:
+    except (TrialError, OSError) as broken:
         error = str(broken)
     finally:
         for name in WORKINGS:
-            (folder / name).unlink(missing_ok=True)
+            remove(folder / name)
     return Record(status="failed", error=error, **_described(trial))
 
 
@@ -101,7 +107,8 @@ def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
 
 def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
-    worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
+    with _reading(folder / "worker.json") as file:
+        worker = json.loads(file.read_text(encoding="utf-8"))
     together = {i: call.k for call in calls(queries, k) for i in call.places}
     answers = _read_answers(folder / "rankings.jsonl", test, k, [together[i] for i in range(len(queries))])
     single = _read_answers(folder / "single.jsonl", test, k, [needed(q, k) for q in queries])
@@ -112,11 +119,12 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
                 f"the first: {found.faults[0]}"
             )
     measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
-    with np.load(folder / "timing.npz", allow_pickle=False) as timing:
+    with _reading(folder / "timing.npz") as file, np.load(file, allow_pickle=False) as timing:
         single_ms, batch_ms = timing["single"], timing["batch"]
-    _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
-    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
-    if (folder / "model").is_dir():
+    _write_run(folder / RUN, trial, queries, answers.rankings)
+    _write_samples(folder / SAMPLES, queries, answers, single_ms, batch_ms, measured)
+    remove(folder / DOCUMENTS)
+    if is_folder(folder / "model"):
         (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
@@ -143,7 +151,7 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
             index_mb=None if worker["index_bytes"] is None else worker["index_bytes"] / resources.MIB,
             parameters=worker["parameters"],
         ),
-        cvr=_violations(folder / "generations.jsonl", test),
+        cvr=_violations(folder / "generations.jsonl", test) if _generates(trial) else None,
         facts=worker["facts"],
         load_s=phases.get("load_s"),
         fit_s=phases.get("fit_s"),
@@ -206,7 +214,7 @@ def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Ans
 
     `asked` is how many documents each query was asked for.
     """
-    with file.open(encoding="utf-8") as lines:
+    with _reading(file), file.open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     if len(found) != len(test.queries):
         raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
@@ -225,6 +233,18 @@ def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Ans
     return answers
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[Path]:
+    """What a worker left is any plugin's to change: where it can't be read, TrialError says so."""
+    if file.is_symlink() or not file.is_file():
+        raise TrialError(f"{file.name}, which the worker wrote, is gone or no file any more")
+    try:
+        yield file
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise TrialError(f"{file.name}, which the worker wrote, can't be read any more: {what}") from error
+
+
 def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> float:
     """Share of queries whose top 10 is the same in both scenarios, in the same order."""
     same = [
@@ -235,10 +255,12 @@ def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> f
     return sum(same) / len(same)
 
 
-def _violations(file: Path, test: Split) -> float | None:
-    if not file.exists():
-        return None
-    with file.open(encoding="utf-8") as lines:
+def _generates(trial: Trial) -> bool:
+    return issubclass(trial.ranker.cls, Generative)
+
+
+def _violations(file: Path, test: Split) -> float:
+    with _reading(file), file.open(encoding="utf-8") as lines:
         generations = {line["id"]: line["generated"] for line in map(json.loads, lines)}
     return constraint_violations(generations, test.queries, test.corpus.positions)
 

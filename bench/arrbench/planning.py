@@ -56,6 +56,7 @@ class Experiment:
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 1
+    jobs: int | None = None  # trials at once; by default what cores and memory carry
     data_dir: Path | None = None
     out: Path = Path("runs")
     cache: Path = field(default_factory=cache_folder)
@@ -81,7 +82,6 @@ class Plan:
     trials: Sequence[Planned]
     task: Task
     test: Split
-    libraries: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -143,9 +143,8 @@ def _plan(
         for seed in dict.fromkeys(experiment.seeds)
     ]
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
-    libraries = tuple(dict.fromkeys(name for c in choices for name in c.cls.libraries))
     said = (*warnings, *left_out, *task.warnings, *store.faults.values())
-    return Plan(experiment, planned, task, test, libraries, said)
+    return Plan(experiment, planned, task, test, said)
 
 
 def load_task(
@@ -219,6 +218,8 @@ def _check(experiment: Experiment) -> None:
         raise UsageError(
             f"threads is {experiment.threads}; it must be 1 to {cores}, the logical cores of this machine"
         )
+    if experiment.jobs is not None and experiment.jobs < 1:
+        raise UsageError(f"jobs is {experiment.jobs}; it must be 1 or more")
     if experiment.dtype not in DTYPES:
         raise UsageError(f"unknown dtype {experiment.dtype!r}; known: {', '.join(DTYPES)}")
     if not experiment.seeds or any(s not in SEEDS for s in experiment.seeds):

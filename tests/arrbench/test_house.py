@@ -13,7 +13,21 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately", "lines", "kept", "pip_settings", "pip_archive", "paths"),
+    (
+        "errors",
+        "options",
+        "ties",
+        "separately",
+        "lines",
+        "kept",
+        "pip_settings",
+        "pip_archive",
+        "paths",
+        "inputs",
+        "jobs",
+        "owner",
+        "machine_lock",
+    ),
     ("ranker", "task"),
     ("asking",),
     ("plugins",),
