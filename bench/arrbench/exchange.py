@@ -1,7 +1,8 @@
 """The folder through which a trial's process gets its data: all a ranker may see, and no more.
 
-Written by the parent, read by the worker: corpus, judged train and dev queries, and the test
-queries without their judgments, which stay with the parent. Plain JSON lines.
+Written by the parent, read by the worker: corpus and judged train and dev queries. The test queries are a
+file apart, which a worker gets once it has nothing left to do but be timed; their judgments stay with
+the parent. Plain JSON lines.
 
 All that has an order is written in the order of a hash of ids, whatever order the task gave: documents,
 queries, and a query's candidates and judged documents. So a position tells nothing, and a ranker that
@@ -19,10 +20,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
 from arrbench.ties import id_hash, tie_hash
+
+QUERIES = "queries.jsonl"
 
 
 def limited(split: Split, limit: int | None) -> Split:
@@ -32,21 +34,18 @@ def limited(split: Split, limit: int | None) -> Split:
     return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
 
 
-def check_ids(ids: Iterable[str], what: str) -> None:
-    """Ids must survive a TREC file: UsageError for one that is empty or holds white space."""
-    for i in ids:
-        if not i or any(c.isspace() for c in i):
-            raise UsageError(f"{what} id {i!r} is empty or holds white space, which a TREC run can't carry")
-
-
 def write(folder: Path, task: Task, limit: int | None) -> None:
     """Write the inputs of every trial on this task."""
     folder.mkdir(parents=True)
     test = limited(task.split("test"), limit)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", (_query(q) for q in test.queries))
     for name in ("train", "dev"):
         _write_split(folder, name, limited(task.split(name), limit))
+
+
+def packed_queries(test: Split) -> bytes:
+    """The test queries as the file that a worker gets when it is to be timed; `read_queries` reads it."""
+    return "".join(json.dumps(_query(q), ensure_ascii=False) + "\n" for q in test.queries).encode()
 
 
 def read_corpus(folder: Path) -> Corpus:
@@ -54,7 +53,7 @@ def read_corpus(folder: Path) -> Corpus:
 
 
 def read_queries(folder: Path) -> list[Query]:
-    return [_as_query(line) for line in _read_lines(folder / "queries.jsonl")]
+    return [_as_query(line) for line in _read_lines(folder / QUERIES)]
 
 
 def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
@@ -74,7 +73,8 @@ def _write_corpus(folder: Path, corpus: Corpus) -> None:
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
-    judged = ({**_query(q), "grades": _grades(q, split.judgments)} for q in split.queries)
+    """Without judgments of documents that the corpus lacks: nobody can rank those, or learn from them."""
+    judged = ({**_query(q), "grades": _grades(q, split)} for q in split.queries)
     _write_lines(folder / f"{name}.jsonl", judged)
     gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
     (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
@@ -85,9 +85,15 @@ def _query(q: Query) -> dict[str, object]:
     return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
 
 
-def _grades(q: Query, judgments: Judgments) -> dict[str, int]:
-    grades = judgments.grades.get(q.id, {})
-    return {d: grades[d] for d in sorted(grades, key=lambda d: tie_hash(q.id, d))}
+def _grades(q: Query, split: Split) -> dict[str, int]:
+    grades = split.judgments.grades.get(q.id, {})
+    inside = (d for d in grades if d in split.corpus.positions)
+    return {d: grades[d] for d in sorted(inside, key=lambda d: tie_hash(q.id, d))}
+
+
+def _exported(q: Query) -> dict[str, object]:
+    line: dict[str, object] = {"id": q.id, "text": q.text}
+    return {**line, "excluded": sorted(q.excluded)} if q.excluded else line
 
 
 def _as_query(line: dict[str, Any]) -> Query:
@@ -108,10 +114,13 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_export(folder: Path, test: Split) -> None:
-    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
+    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats.
+
+    A query's `excluded` documents stand in its line where it has any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
+    _write_lines(folder / "queries.jsonl", map(_exported, test.queries))
     with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
         for q in test.queries:
             for document in sorted(test.judgments.grades.get(q.id, {})):

@@ -16,7 +16,11 @@ from multiprocessing.connection import Connection, Listener, wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from arrbench.errors import one_line
+from arrbench.exchange import QUERIES
 from arrbench.launch import Launcher
+from arrbench.measure import resources
+from arrbench.measure.observed import Observed, observed
 from arrbench.worker import Job
 
 _POLL_S = 0.05
@@ -35,12 +39,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a worker ended: its error if it failed, and the parent's own clock over its timed phases."""
+    """How a worker ended: its error if it failed, and its timed scenarios as the parent saw them."""
 
     name: str
     error: str | None
-    wall_ms: Mapping[str, float]
-    claimed_ms: Mapping[str, float]
+    scenarios: Mapping[str, Observed]
 
 
 @dataclass
@@ -49,16 +52,18 @@ class _Worker:
     file: Path
     state: State = "training"
     connection: Connection | None = None
+    pid: int = 0
     phase: str = "start"
     phase_started: float = field(default_factory=time.monotonic)
     error: str | None = None
-    wall_ms: dict[str, float] = field(default_factory=dict)
-    claimed_ms: dict[str, float] = field(default_factory=dict)
+    before: resources.Usage = field(default_factory=lambda: resources.Usage(0.0))
+    scenarios: dict[str, Observed] = field(default_factory=dict)
 
 
 class Execution:
     """Runs jobs to their end. At most `side_by_side` train at once; a timed phase has the machine.
 
+    `test_queries` are written into a worker's folder when it has nothing left to do but be timed.
     `background` are processes of the parent's own (compilations) that no timed phase may meet.
     """
 
@@ -69,6 +74,7 @@ class Execution:
         watcher: Watcher,
         side_by_side: int,
         timeout_s: float,
+        test_queries: bytes,
         background: Sequence[subprocess.Popen[Any]] = (),
     ) -> None:
         self._launcher = launcher
@@ -76,9 +82,10 @@ class Execution:
         self._side_by_side = side_by_side
         self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
         self._timeout_s = timeout_s
+        self._test_queries = test_queries
         self._background = background
         self._listener = _listener(bytes.fromhex(key))
-        self._arrivals: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
+        self._arrivals: queue.SimpleQueue[tuple[str, int, Connection]] = queue.SimpleQueue()
         self._alive: dict[str, _Worker] = {}
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -109,7 +116,7 @@ class Execution:
                 if self._closed:
                     return
                 continue
-            self._arrivals.put((hello["job"], connection))
+            self._arrivals.put((hello["job"], hello["pid"], connection))
 
     def _states(self) -> list[State]:
         return [w.state for w in self._alive.values()]
@@ -148,9 +155,9 @@ class Execution:
 
     def _listen(self) -> None:
         while not self._arrivals.empty():
-            file, connection = self._arrivals.get()
+            file, pid, connection = self._arrivals.get()
             if file in self._alive:
-                self._alive[file].connection = connection
+                self._alive[file].connection, self._alive[file].pid = connection, pid
         by_connection = {
             w.connection: w for w in self._alive.values() if w.connection and not w.connection.closed
         }
@@ -172,21 +179,35 @@ class Execution:
                 self._enter(worker, message["phase"])
             case "progress":
                 self._watcher.progress(worker.name, message["phase"], message["done"], message["total"])
+            case "queries":
+                self._hand_over_queries(worker)
             case "timing":
+                worker.before = resources.usage(worker.pid)
                 self._enter(worker, f"rank ({message['scenario']})")
                 self._answer(worker)
             case "ready":
                 worker.state = "waiting"
                 self._enter(worker, "waiting for its turn")
             case "timed":
-                elapsed = time.monotonic() - worker.phase_started
-                worker.wall_ms[message["scenario"]] = elapsed * 1e3
-                worker.claimed_ms[message["scenario"]] = message["milliseconds"]
+                wall = time.monotonic() - worker.phase_started
+                used = resources.usage(worker.pid)
+                worker.scenarios[message["scenario"]] = observed(
+                    wall, worker.before, used, message["milliseconds"] / 1e3, message["calls"]
+                )
             case "failed":
                 worker.error = message["error"]
             case "done":
                 worker.state = "done"
                 self._enter(worker, "done")
+
+    def _hand_over_queries(self, worker: _Worker) -> None:
+        try:
+            worker.file.with_name(QUERIES).write_bytes(self._test_queries)
+        except OSError as error:
+            worker.error = f"its folder can't take the test queries: {one_line(error)}"
+            self._launcher.kill(worker.file)
+            return
+        self._answer(worker)
 
     def _enter(self, worker: _Worker, phase: str) -> None:
         worker.phase, worker.phase_started = phase, time.monotonic()
@@ -205,7 +226,7 @@ class Execution:
             del self._alive[file]
             if worker.state != "done" and worker.error is None:
                 worker.error = f"{_how_it_ended(status)} in phase {worker.phase!r}"
-            yield Ending(worker.name, worker.error, worker.wall_ms, worker.claimed_ms)
+            yield Ending(worker.name, worker.error, worker.scenarios)
 
     def _end_overdue(self) -> None:
         for worker in self._alive.values():
@@ -225,22 +246,6 @@ def _listener(key: bytes) -> Listener:
         return Listener(authkey=key)
     except OSError:  # $TMPDIR may lie too deep for a socket's path, of 100 characters or so
         return Listener(f"/tmp/arrbench-{secrets.token_hex(8)}", authkey=key)
-
-
-def clock_mismatch(ending: Ending) -> str | None:
-    """Whether a worker's samples add up to what the parent saw: its clock bounds them.
-
-    The sum can't exceed the parent's wall clock, and can't be far below it either: between two
-    timed calls the harness spends microseconds.
-    """
-    for scenario, wall in ending.wall_ms.items():
-        claimed = ending.claimed_ms[scenario]
-        if claimed > wall or claimed < 0.5 * (wall - 2_000.0):
-            return (
-                f"clock mismatch: the {scenario} scenario's samples add up to {claimed:.0f} ms, "
-                f"the parent's clock saw {wall:.0f} ms"
-            )
-    return None
 
 
 def _how_it_ended(status: int) -> str:

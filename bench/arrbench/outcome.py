@@ -14,8 +14,10 @@ import numpy as np
 
 from arrbench.asking import calls, needed
 from arrbench.errors import TrialError
-from arrbench.execution import Ending, clock_mismatch
+from arrbench.exchange import QUERIES
+from arrbench.execution import Ending
 from arrbench.measure import latency, resources
+from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
 from arrbench.ranker import Query, Ranking
@@ -26,6 +28,7 @@ from arrbench.trial import Trial
 AGREEMENT_CUTOFF = 10
 # What a worker leaves for the parent to read, and a record does not keep.
 WORKINGS = (
+    QUERIES,
     "rankings.jsonl",
     "single.jsonl",
     "timing.npz",
@@ -62,10 +65,10 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
 
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
-    error = ending.error or clock_mismatch(ending)
+    error = ending.error or _fault_of_timing(trial, ending)
     try:
         if error is None:
-            return _measured(trial, test, folder)
+            return _measured(trial, test, folder, ending.scenarios)
     except TrialError as broken:
         error = str(broken)
     finally:
@@ -74,7 +77,18 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     return Record(status="failed", error=error, **_described(trial))
 
 
-def _measured(trial: Trial, test: Split, folder: Path) -> Record:
+def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
+    """What the parent saw of a scenario that its samples can't stand for."""
+    for name, seen in ending.scenarios.items():
+        if mismatch := seen.mismatch():
+            return f"clock mismatch in the {name} scenario: {mismatch}"
+        on_cpu = trial.conditions.device == "cpu"  # a driver's threads beside an accelerator are no cheat
+        if on_cpu and (threads := seen.too_many_threads(trial.conditions.threads)):
+            return f"too many threads in the {name} scenario: {threads}"
+    return None
+
+
+def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
     worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
     together = {i: call.k for call in calls(queries, k) for i in call.places}
@@ -92,17 +106,24 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
     phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
+    first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
+    cached = latency.from_cache(first_ms, repeats_ms)
+    busy = [s.contended for s in scenarios.values()] + [resources.contended(s) for s in phases.values()]
     return Record(
         status="ok",
         **_described(trial),
         n_empty=sum(not answers.rankings[q.id].ids for q in queries),
         n_failed=0,
         metrics={name: float(np.mean(values)) for name, values in measured.items()},
-        latency_ms=latency.summary(single_ms.tolist()),
-        throughput_qps=latency.queries_per_second(batch_ms.tolist(), len(queries)),
+        latency_ms=latency.summary(first_ms),
+        repeats_ms=latency.summary(repeats_ms),
+        repeat_agreement=worker["repeat_agreement"],
+        answers_cached=cached,
+        throughput_qps=None if cached else latency.queries_per_second(batch_ms.tolist(), len(queries)),
         batch_size=len(queries),
         single_batch_agreement=_agreement(queries, answers, single),
-        contended=trial.conditions.device == "cpu" and any(resources.contended(s) for s in phases.values()),
+        contended=trial.conditions.device == "cpu" and any(busy),
+        scenarios={name: Seconds(wall=s.wall, cpu=s.cpu) for name, s in scenarios.items()},
         memory=Memory(
             rss_increase_mb=worker["rss_increase_mb"],
             device_peak_mb=worker["device_peak_mb"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from arrbench import devices, exchange, plugins, spec
+from arrbench import devices, exchange, plugins, spec, task_check
 from arrbench.candidates import Candidates, read_candidates
 from arrbench.errors import UsageError
 from arrbench.measure import resources
@@ -100,6 +100,7 @@ def plan(experiment: Experiment) -> Plan:
                     f"ranker {choice.label!r} can only {can}; task {facts.label!r} is to {facts.setting}"
                 )
         baselines, warnings = _baselines(facts.setting, {c.plugin.name for c in choices})
+        warnings += task.warnings
         choices = baselines + choices
         conditions = Conditions(
             k=_cutoff(experiment.k, test),
@@ -139,26 +140,22 @@ def load_task(
     asked = spec.parse(words)
     _, cls = plugins.task_class(asked.name)
     options = spec.validated(cls.Options, asked, "task")
-    task = cls(options, source)
+    with task_check.asking(words):
+        task = given = cls(options, source)
+    task_check.check(given, words)
     if candidates is not None:
         run = read_candidates(candidates, task, runs or Store(Path("runs")), limit)
         task = Candidates(task, run, candidates)
     test = exchange.limited(task.split("test"), limit)
-    if not test.queries or not len(test.corpus):
-        raise UsageError(
-            f"task {words!r} has {len(test.queries)} test queries over {len(test.corpus)} documents"
-        )
-    exchange.check_ids(test.corpus.ids, "document")
-    exchange.check_ids((q.id for q in test.queries), "query")
     facts = TaskFacts(
         name=asked.name,
         label=spec.label(asked, options),
         options=options.model_dump(mode="json"),
         facts=task.facts,
         notes=task.notes,
-        licence=cls.licence,
-        headline=cls.headline,
-        measures=cls.measures,
+        licence=given.licence,
+        headline=given.headline,
+        measures=task_check.measured(given),
         setting=task.setting,
         fingerprint=task.fingerprint(),
         n_queries=len(test.queries),

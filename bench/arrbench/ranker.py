@@ -133,7 +133,7 @@ class Ranker(ABC):
         self.context = context
         self.parameters: int | None = None  # learnt numbers in the model
         self.index_bytes: int | None = None  # what index() made, in bytes
-        self.facts: dict[str, float | int | str | bool] = {}  # counted events, kept in the record
+        self.facts: dict[str, float | int | str | bool] = {}  # counted events; see `rank`
 
     @classmethod  # noqa: B027 - optional, not abstract
     def check(cls, options: BaseOptions) -> None:
@@ -156,7 +156,13 @@ class Ranker(ABC):
 
     @abstractmethod
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        """The timed path: one Ranking a query, at most k documents each, tokenization included."""
+        """The timed path: one Ranking a query, at most k documents each, tokenization included.
+
+        What it counts in `facts` is of all queries since `count_anew`.
+        """
+
+    def count_anew(self) -> None:  # noqa: B027 - optional, not abstract
+        """Forget what `rank` has counted in `facts`; asked before all test queries are ranked once more."""
 
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
         """What the ranker can say of its own approximations; asked once, after the timed phases.

@@ -56,6 +56,8 @@ class Split:
     """Judged queries over a corpus: all that a ranker sees of train and dev.
 
     Whatever was given, no query has a judgment of a document that it excludes (see `counted`).
+    A task's judgments may name documents that the corpus lacks: they stay in the ideal of a test query.
+    What a ranker sees of train and dev judges documents of the corpus alone.
     """
 
     queries: tuple[Query, ...]
@@ -85,7 +87,7 @@ class Task(ABC):
     headline: ClassVar[str] = "ndcg@10"
     measures: ClassVar[tuple[str, ...]] = ("ndcg@10", "ndcg", "mrr")
     licence: ClassVar[str] = "unknown"
-    texts_may_be_republished: ClassVar[bool] = False
+    texts_may_be_republished: ClassVar[bool | None] = None  # None: not known, or the user's own matter
     data_are: ClassVar[str] = ""  # where, when an option names them: nothing for `find` and `fetch` to do
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
@@ -93,6 +95,7 @@ class Task(ABC):
         self.source = source
         self.facts: dict[str, float | int | str | bool] = {}  # edition, counts, what was dropped
         self.notes: tuple[str, ...] = ()  # sentences for under every table: gains, published figures
+        self.warnings: tuple[str, ...] = ()  # what is likely a mistake in the data; said before any work
 
     @property
     @abstractmethod

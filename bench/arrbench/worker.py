@@ -13,7 +13,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -25,6 +25,7 @@ from arrbench import exchange
 from arrbench.errors import one_line
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
+from arrbench.measure.repeats import Repeats
 from arrbench.plugins import ranker_class
 from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
 from arrbench.record import Seconds
@@ -49,6 +50,7 @@ class Job:
     cache: str
     offline: bool
     save: bool
+    rerank: bool
 
 
 @dataclass
@@ -67,6 +69,12 @@ class Parent:
         """Block until the parent lets this trial run alone."""
         self.say("ready")
         self.connection.recv_bytes()
+
+    def test_queries(self, out: Path) -> list[Query]:
+        """Block until the parent has put the test queries into `out`; nothing sees them before that."""
+        self.say("queries")
+        self.connection.recv_bytes()
+        return exchange.read_queries(out)
 
     def start_clock(self, scenario: str) -> None:
         """Block until the parent's own clock over this scenario runs, so that it bounds the samples."""
@@ -91,7 +99,7 @@ def main(address: str, job_file: str) -> int:
     out = Path(job.out)
     with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
         parent = Parent(connection, out / "training.jsonl")
-        parent.say("hello", job=job_file)
+        parent.say("hello", job=job_file, pid=os.getpid())
         try:
             figures = _trial(job, parent)
         except BaseException as error:
@@ -110,7 +118,6 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     )
     baseline_rss = resources.peak_rss()
     corpus = exchange.read_corpus(inputs)
-    queries = exchange.read_queries(inputs)
     train, dev = (exchange.read_split(inputs, name, corpus) for name in ("train", "dev"))
     phases: dict[str, Seconds] = {}
     _, cls = ranker_class(job.ranker)
@@ -127,8 +134,13 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     parent.say("phase", phase="index")
     with resources.clock(phases, "index_s"):
         ranker.index(corpus)
-    alike = [q for q in dev.queries if (q.candidates is None) == (queries[0].candidates is None)]
-    timed = _timed_phases(ranker, queries, alike or queries, job.k, job.device, parent, phases)
+    warm_up = latency.warm_up_queries((*dev.queries, *train.queries), corpus, job.rerank, job.k)
+    parent.say("phase", phase="warm-up")
+    with resources.clock(phases, "warmup_s"):
+        latency.warm_up(ranker, warm_up, job.k, latency.synchronizer(job.device))
+    queries = parent.test_queries(out)
+    repeats = Repeats(corpus.positions)
+    timed, facts = _timed_phases(ranker, queries, job.k, job.device, parent, repeats)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(
@@ -140,7 +152,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         _generate(ranker, queries, out / "generations.jsonl", parent)
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        ranker.facts.update(ranker.audit(queries, job.k))
+        facts |= ranker.audit(queries, job.k)
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")
@@ -150,33 +162,24 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         "device_peak_mb": _device_peak(job.device),
         "parameters": ranker.parameters,
         "index_bytes": ranker.index_bytes,
-        "facts": ranker.facts,
+        "facts": facts,
+        "repeat_agreement": repeats.agreement,
     }
 
 
 def _timed_phases(
-    ranker: Ranker,
-    queries: Sequence[Query],
-    warm_up_queries: Sequence[Query],
-    k: int,
-    device: str,
-    parent: Parent,
-    phases: dict[str, Seconds],
-) -> dict[str, latency.Timed]:
+    ranker: Ranker, queries: Sequence[Query], k: int, device: str, parent: Parent, repeats: Repeats
+) -> tuple[dict[str, latency.Timed], dict[str, Any]]:
+    """Both scenarios, each under the parent's clock; the ranker's facts are those of the last batch call."""
     sync = latency.synchronizer(device)
-    parent.say("phase", phase="warm-up")
-    with resources.clock(phases, "warmup_s"):
-        latency.warm_up(ranker, warm_up_queries, k, sync)
-    scenarios: dict[str, Callable[[], latency.Timed]] = {
-        "single": lambda: latency.single_stream(ranker, queries, k, sync),
-        "batch": lambda: latency.batch(ranker, queries, k, sync),
-    }
+    scenarios = {"single": latency.single_stream, "batch": latency.batch}
     timed: dict[str, latency.Timed] = {}
     for name, measure in scenarios.items():
         parent.start_clock(name)
-        timed[name] = measure()
-        parent.say("timed", scenario=name, milliseconds=sum(timed[name].samples_ms))
-    return timed
+        timed[name] = measure(ranker, queries, k, sync, repeats)
+        milliseconds = sum(timed[name].samples_ms)
+        parent.say("timed", scenario=name, milliseconds=milliseconds, calls=len(timed[name].samples_ms))
+    return timed, dict(ranker.facts)
 
 
 def _prepare_process(job: Job) -> None:
@@ -215,8 +218,7 @@ def _write_rankings(file: Path, queries: Sequence[Query], rankings: Sequence[Ran
     with file.open("w", encoding="utf-8") as lines:
         for i, ranking in enumerate(rankings):
             query_id = queries[i].id if i < len(queries) else None
-            scores = [float(s) for s in ranking.scores]
-            line = {"id": query_id, "ids": [str(d) for d in ranking.ids], "scores": scores}
+            line = {"id": query_id, "ids": list(ranking.ids), "scores": list(ranking.scores)}
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

@@ -36,7 +36,7 @@ class BM25(Ranker):
     """
 
     Options: ClassVar[type[BaseOptions]] = BM25Options
-    libraries: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "numba")
+    libraries: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "regex", "numba")
     options: BM25Options
     tuning = "none: k1 and b as in Pyserini"
 

@@ -91,6 +91,12 @@ class Cascade(Ranker):
         self._tell()
         return rankings
 
+    def count_anew(self) -> None:
+        for stage in (self._first, self._then):
+            stage.count_anew()
+        self.facts = {}
+        self._tell()
+
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
         told = self._first.audit(queries, self.options.depth)
         return {f"first: {name}": figure for name, figure in told.items()}

@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive"),
+    ("errors", "options", "ties", "separately", "lines", "kept", "pip_settings", "pip_archive"),
     ("ranker", "task"),
     ("asking",),
     ("plugins",),
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure",),
     ("store", "trial", "worker", "launch"),
-    ("execution", "candidates"),
+    ("execution", "candidates", "task_check"),
     ("outcome",),
     ("leaderboard", "planning"),
     ("runner",),

@@ -40,7 +40,7 @@ def options(kind, **given):
 
 def built(kind, embedded, context=None, **given):
     chunks = (embedded[start : start + 700] for start in range(0, len(embedded), 700))
-    return DenseIndex.build(options(kind, **given), len(embedded), chunks, context or Context())
+    return DenseIndex.build(options(kind, **given), DIM, len(embedded), chunks, context or Context())
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,7 @@ class Arr(Generative):
         from arrbench_rankers.arr import memory
         from arrbench_rankers.arr.examples import examples
         from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
+        from arrbench_rankers.training_memory import available
 
         o = self.options
         texts = (q.text for q in train.queries)
@@ -100,7 +101,7 @@ class Arr(Generative):
         known = len(self._tokenizer)
         self._scheme.extend(self._tokenizer, train.corpus)
         config = backbones.load_config(o.backbone, self._tokenizer, self.context)
-        free = memory.available(torch.device(self.context.device))
+        free = available(torch.device(self.context.device))
         needs = (o, self.context, config, len(self._tokenizer))
         memory.check_fits(*needs, width=o.query_tokens, free=free)
         held = dataclasses.replace(self.context, dtype=memory.held_dtype(o, self.context))
@@ -220,9 +221,15 @@ class Arr(Generative):
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         rankings = self._ranked(queries, k)
+        self.facts.update(self._decoder.proofs.figures())
         self.facts["scoring_batch_halved"] = self._decoder.halved
-        self.facts |= self._decoder.proofs.figures()
         return rankings
+
+    def count_anew(self) -> None:
+        self._decoder.count_anew()
+        self._prompter.count_anew()
+        for name in self._decoder.proofs.names():
+            self.facts.pop(name, None)
 
     def _ranked(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         best = self._decoder.rank(queries, self._prompts(queries), k)

@@ -103,6 +103,9 @@ def test_a_tree_too_large_to_be_read_whole_is_searched_with_the_same_result(trai
 
 def test_all_candidates_asked_for_are_read_whole(split, reloaded):
     searching = reloaded(dense_nodes=0)
+    searching.rank(split.queries, 3)
+    assert searching.facts["searched_queries"] == len(split.queries)
+    searching.count_anew()
     searching.rank([replace(split.queries[0], candidates=("fish", "dog"))], 2)
     assert "searched_queries" not in searching.facts
 
