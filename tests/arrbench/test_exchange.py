@@ -41,7 +41,8 @@ class Shuffled(Task):
 
 def written(folder: Path, task: Task, limit: int | None) -> dict[str, bytes]:
     exchange.write(folder, task, limit)
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    queries = exchange.packed_queries(exchange.limited(task.split("test"), limit))
+    return {"queries": queries, **{file.name: file.read_bytes() for file in folder.iterdir()}}
 
 
 @pytest.mark.parametrize("limit", [None, 7])
@@ -65,9 +66,10 @@ def test_no_order_is_that_of_ids_and_each_query_has_one_of_its_own(tmp_path: Pat
 @pytest.mark.parametrize("limit", [None, 7])
 def test_the_parent_s_test_queries_stand_as_the_worker_s(tmp_path: Path, limit: int | None) -> None:
     task = Shuffled(5)
-    exchange.write(tmp_path / "inputs", task, limit)
-    queries = exchange.read_queries(tmp_path / "inputs")
-    assert [q.id for q in queries] == [q.id for q in exchange.limited(task.split("test"), limit).queries]
+    test = exchange.limited(task.split("test"), limit)
+    (tmp_path / exchange.QUERIES).write_bytes(exchange.packed_queries(test))
+    queries = exchange.read_queries(tmp_path)
+    assert [q.id for q in queries] == [q.id for q in test.queries]
     assert len(queries) == (limit or len(QUERIES))
 
 

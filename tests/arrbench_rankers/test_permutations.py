@@ -20,9 +20,10 @@ from arrbench import exchange, spec
 from arrbench.asking import ask
 from arrbench.errors import UsageError
 from arrbench.measure.quality import canonical, evaluate
+from arrbench.options import BaseOptions
 from arrbench.plugins import ranker_class
 from arrbench.ranker import Context, Corpus, Document, Query, Ranker, Ranking
-from arrbench.task import DataSource, Judgments, Split
+from arrbench.task import DataSource, Judgments, Setting, Split, SplitName, Task
 from arrbench.tasks.folder import Folder
 from arrbench_rankers import java
 
@@ -137,11 +138,17 @@ class Inputs:
         """The folder as a task, through the exchange."""
         options = Folder.Options(path=str(folder), candidates="pool.trec" if rerank else None)
         task = Folder(options, DataSource(None, folder))
-        exchange.write(folder / "inputs", task, None)
-        corpus = exchange.read_corpus(folder / "inputs")
-        train, dev = (exchange.read_split(folder / "inputs", name, corpus) for name in ("train", "dev"))
-        queries = exchange.read_queries(folder / "inputs")
-        return cls(corpus, queries, train, dev, exchange.limited(task.split("test"), None))
+        return cls.through(folder / "inputs", task)
+
+    @classmethod
+    def through(cls, folder: Path, task: Task) -> Inputs:
+        """What the parent writes into an empty folder, read as a worker reads it."""
+        test = exchange.limited(task.split("test"), None)
+        exchange.write(folder, task, None)
+        (folder / exchange.QUERIES).write_bytes(exchange.packed_queries(test))
+        corpus = exchange.read_corpus(folder)
+        train, dev = (exchange.read_split(folder, name, corpus) for name in ("train", "dev"))
+        return cls(corpus, exchange.read_queries(folder), train, dev, test)
 
 
 def made(words: str) -> Ranker:
@@ -298,22 +305,24 @@ def _mean_over_salts(
         if rerank:
             pooled = tuple(replace(q, candidates=split.corpus.ids) for q in split.queries)
             split = replace(split, queries=pooled)
-        inputs = _through_the_exchange(split, folder / str(salt))
+        inputs = Inputs.through(folder / str(salt), TestOnly(split))
         ranker.index(inputs.corpus)
         values.append(figures(inputs, answers(ranker, inputs.queries, k))["ndcg@10"])
     return float(np.mean(values)), float(np.std(values) / math.sqrt(len(salts)))
 
 
-def _through_the_exchange(split: Split, folder: Path) -> Inputs:
-    class Alike(Folder):
-        def __init__(self) -> None: ...
-        def split(self, name: str) -> Split:
-            return split if name == "test" else Split((), Judgments({}), split.corpus)
+class TestOnly(Task):
+    """A test split without anything to learn from."""
 
-    exchange.write(folder, Alike(), None)
-    corpus = exchange.read_corpus(folder)
-    nothing = Split((), Judgments({}), corpus)
-    return Inputs(corpus, exchange.read_queries(folder), nothing, nothing, exchange.limited(split, None))
+    __test__ = False
+    setting: Setting = "retrieve"
+
+    def __init__(self, test: Split) -> None:
+        super().__init__(BaseOptions(), DataSource(None, Path()))
+        self.test = test
+
+    def split(self, name: SplitName) -> Split:
+        return self.test if name == "test" else Split((), Judgments({}), self.test.corpus)
 
 
 def _learnt(words: str) -> Ranker:
