@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 TITLE = "name"  # `name=` in a user's words says what a row is called, whatever the plugin
 
@@ -35,3 +35,10 @@ def checked(plugin: Any, options: BaseOptions) -> Any:
     if not isinstance(options, cls.Options):
         raise TypeError(f"{cls.__name__} takes {cls.Options.__name__}, got {type(options).__name__}")
     return options
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that did not fit: where, and what would."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, overload
 
-from arrbench.errors import UsageError
-from arrbench.options import BaseOptions, checked
+from pydantic import ValidationError
+
+from arrbench.errors import TrialError, UsageError
+from arrbench.options import BaseOptions, checked, first_fault
 
 if TYPE_CHECKING:
     from arrbench.task import Split
@@ -183,9 +184,18 @@ class Ranker(ABC):
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        """The ranker as saved, ready to rank; subclasses extend what this builds from the options."""
-        options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        return cls(cls.Options.model_validate(options), context)
+        """The ranker as saved, ready to rank; subclasses extend what this builds from the options.
+
+        Raises TrialError where the folder holds no options of this ranker.
+        """
+        file = folder / "options.json"
+        try:
+            options = cls.Options.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise TrialError(f"saved file {file} can't be used: {error.strerror}") from error
+        except ValidationError as error:
+            raise TrialError(f"saved file {file} can't be used: {first_fault(error)}") from error
+        return cls(options, context)
 
 
 class Generative(Ranker):

@@ -13,6 +13,7 @@ from pydantic import Field
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench.ties import id_hash, tie_hash
+from arrbench_rankers import saved
 from arrbench_rankers.analysis import Stemming
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ class BM25(Ranker):
         self._build(ids, tokens, vocabulary or {"": 0})  # a corpus without a word: no query has this term
 
     def _build(self, ids: Sequence[str], tokens: list[array[int]], vocabulary: dict[str, int]) -> None:
-        import bm25s
-
-        self._bm25 = bm25s.BM25(
-            k1=self.options.k1, b=self.options.b, method="lucene", backend="numba", auto_compile=True
-        )
+        self._bm25 = self._engine()
         self._bm25.index((tokens, vocabulary), create_empty_token=False, show_progress=False)
         self._ready(ids)
+
+    def _engine(self) -> Any:
+        import bm25s
+
+        k1, b = self.options.k1, self.options.b
+        return bm25s.BM25(k1=k1, b=b, method="lucene", backend="numba", auto_compile=True)
 
     def _ready(self, ids: Sequence[str]) -> None:
         """Take the index into use and have numba compile all that a query runs through."""
@@ -124,9 +127,36 @@ class BM25(Ranker):
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        import bm25s
-
         ranker = super().load(folder, context)
-        ranker._bm25 = bm25s.BM25.load(folder / "index", allow_pickle=False, show_progress=False)
-        ranker._ready(json.loads((folder / "ids.json").read_text(encoding="utf-8")))
+        ids = saved.document_ids(folder / "ids.json")
+        ranker._bm25 = ranker._engine()
+        _read_index(ranker._bm25, folder / "index", len(ids))
+        ranker._ready(ids)
         return ranker
+
+
+def _read_index(engine: Any, folder: Path, documents: int) -> None:
+    """Give the engine the arrays that it saved: it follows their numbers without a look at bounds."""
+    import numpy as np
+
+    parts = {"data": "float32", "indices": "int32", "indptr": "int64"}
+    files = {part: folder / f"{part}.csc.index.npy" for part in parts}
+    arrays = {part: saved.mapped(files[part], dtype) for part, dtype in parts.items()}
+    vocabulary = saved.parsed(folder / "vocab.index.json", dict[str, int])
+    saved.require(
+        len(vocabulary) > 0 and sorted(vocabulary.values()) == list(range(len(vocabulary))),
+        folder / "vocab.index.json",
+        f"its {len(vocabulary)} terms aren't numbered from 0 on",
+    )
+    saved.check_offsets(files["indptr"], arrays["indptr"], len(vocabulary), len(arrays["data"]))
+    saved.require(
+        len(arrays["indices"]) == len(arrays["data"]),
+        files["indices"],
+        f"it holds {len(arrays['indices'])} numbers where {len(arrays['data'])} are wanted",
+    )
+    saved.check_range(files["indices"], arrays["indices"], 0, documents - 1)
+    saved.check_range(files["data"], arrays["data"], 0, float(np.finfo(np.float32).max))
+    engine.scores = {part: np.array(array) for part, array in arrays.items()} | {"num_docs": documents}
+    engine.vocab_dict = vocabulary
+    engine.unique_token_ids_set = set(vocabulary.values())
+    engine.nonoccurrence_array = None  # of other formulas than Lucene's

@@ -13,7 +13,7 @@ from arrbench.asking import ask
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
-from arrbench_rankers import backbones
+from arrbench_rankers import backbones, saved
 from arrbench_rankers.dual_encoder import ACTIVATIONS, ACTIVATIONS_GIB, TINY_DIM, DualEncoderOptions
 from arrbench_rankers.first_stage import handed_on
 
@@ -188,17 +188,20 @@ class CrossEncoder(Ranker):
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        import json
-
         import numpy as np
 
         from arrbench_rankers.pair_encoder import loaded
 
         ranker = super().load(folder, context)
         ranker._use(loaded(folder / "model", ranker.options, context))
-        with np.load(folder / "documents.npz", allow_pickle=False) as arrays:
-            documents = [part.tolist() for part in np.split(arrays["tokens"], arrays["ends"][:-1])]
-        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        ids = saved.document_ids(folder / "ids.json")
+        file = folder / "documents.npz"
+        arrays = saved.unpacked(file, {"tokens": "int32", "ends": "int64"})
+        tokens, offsets = arrays["tokens"], np.insert(arrays["ends"], 0, 0)
+        saved.check_offsets(file, offsets, len(ids), len(tokens))
+        known = ranker._model[0].model.get_input_embeddings().num_embeddings
+        saved.check_range(file, tokens, 0, known - 1)
+        documents = [part.tolist() for part in np.split(tokens, offsets[1:-1])]
         ranker._hold(tuple(ids), documents, _saved_first_stage(folder / "first", context))
         return ranker
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context
+from arrbench_rankers import faiss_file
 from arrbench_rankers.embedding_file import BLOCK, EmbeddingFile, Matrix
 
 if TYPE_CHECKING:
@@ -147,12 +148,13 @@ class DenseIndex:
         new.replace(file)
 
     @classmethod
-    def load(cls, kind: Kind, file: Path, nprobe: int, context: Context) -> DenseIndex:
-        """A saved index, mapped from its file read-only where this FAISS can: pages come when searched."""
-        import faiss
-
-        index = faiss.read_index(str(file), getattr(faiss, "IO_FLAG_MMAP_IFC", 0))
-        return cls(kind, index, nprobe, context)
+    def load(cls, options: DualEncoderOptions, documents: int, file: Path, context: Context) -> DenseIndex:
+        """A saved index, mapped from its file where this FAISS can. Raises TrialError for another file."""
+        kind = options.index
+        index = faiss_file.read(file, kind, documents, options.dim, inverted_lists(documents))
+        if kind == "hnsw":
+            index.hnsw.efSearch = options.ef_search
+        return cls(kind, index, options.nprobe, context)
 
 
 def check_kind(options: DualEncoderOptions, defaults: Mapping[str, Any]) -> None:

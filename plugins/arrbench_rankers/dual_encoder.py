@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
-from arrbench_rankers import backbones
+from arrbench_rankers import backbones, saved
 from arrbench_rankers.checkpoint import Checkpoint
 from arrbench_rankers.dense_index import DenseIndex, Kind, check_code_bytes, check_kind
 from arrbench_rankers.embedding_file import BLOCK
@@ -220,9 +220,9 @@ class DualEncoder(Ranker):
 
         ranker = super().load(folder, context)
         ranker._use(loaded(folder / "model", context))
-        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-        kind, nprobe = ranker.options.index, ranker.options.nprobe
-        ranker._hold(DenseIndex.load(kind, folder / "documents.faiss", nprobe, context), ids)
+        ids = saved.document_ids(folder / "ids.json")
+        index = DenseIndex.load(ranker.options, len(ids), folder / "documents.faiss", context)
+        ranker._hold(index, ids)
         return ranker
 
     def _use(self, model: Any) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench.ties import id_hash, tie_hash
-from arrbench_rankers import java, lucene_index
+from arrbench_rankers import java, lucene_index, saved
 
 _ASKING = "ranker `bm25-lucene`"
 _CHUNKS = 4  # a thread, so that one with short queries takes over from one with long ones
@@ -119,6 +119,9 @@ class BM25Lucene(Ranker):
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         ranker = super().load(folder, context)
-        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-        ranker._ready(folder / "index", ids)
+        ids = saved.document_ids(folder / "ids.json")
+        with saved.reading(folder / "index"):
+            ranker._ready(folder / "index", ids)
+        found = ranker._searcher.documents
+        saved.require(found == len(ids), folder / "index", f"it holds {found} documents of {len(ids)}")
         return ranker

@@ -60,6 +60,7 @@ class Searcher:
         reader = jclass("org.apache.lucene.index.DirectoryReader").open(_directory(jnius, folder))
         searcher = jclass("org.apache.lucene.search.IndexSearcher")
         searcher.setMaxClauseCount(2**31 - 1)  # a query may have any number of words
+        self.documents: int = reader.numDocs()
         self._searcher = searcher(jnius.cast("org.apache.lucene.index.IndexReader", reader))
         self._searcher.setSimilarity(jclass("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
         self._searcher.setQueryCache(None)  # a repeated query costs what it cost the first time

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from pydantic import FiniteFloat, PositiveInt
+
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench.ties import id_hash, tie_hash
+from arrbench_rankers import saved
 from arrbench_rankers.hashing import hash64, uniform
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ class Random(Ranker):
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         ranker = super().load(folder, context)
-        ranker._hold(json.loads((folder / "ids.json").read_text(encoding="utf-8")))
+        ranker._hold(saved.document_ids(folder / "ids.json"))
         return ranker
 
 
@@ -117,7 +121,11 @@ class Prior(Ranker):
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
         ranker = super().load(folder, context)
-        ranker._hold(json.loads((folder / "prior.json").read_text(encoding="utf-8")))
+        file = folder / "prior.json"
+        scores = saved.parsed(file, dict[str, FiniteFloat])
+        falling = all(a >= b for a, b in pairwise(scores.values()))
+        saved.require(falling, file, "its scores don't fall from the first document on")
+        ranker._hold(scores)
         return ranker
 
 
@@ -161,8 +169,12 @@ class Chain(Ranker):
         from arrbench_rankers.co_occurrence import TrainingLists
 
         ranker = super().load(folder, context)
-        saved = json.loads((folder / "chain.json").read_text(encoding="utf-8"))
-        ranker._lists = TrainingLists([(tuple(ids), count) for ids, count in saved])
+        file = folder / "chain.json"
+        lists = saved.parsed(file, list[tuple[tuple[str, ...], PositiveInt]])
+        once = all(len(set(ids)) == len(ids) > 0 for ids, _ in lists)
+        saved.require(once, file, "a list is empty or holds a document twice")
+        with saved.reading(file):
+            ranker._lists = TrainingLists(lists)
         ranker.parameters = ranker._lists.size
         ranker.index_bytes = 0
         return ranker

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
 from arrbench import spec
-from arrbench.errors import UsageError
+from arrbench.errors import TrialError, UsageError
 from arrbench.ranker import Context
 from arrbench_rankers.dense_index import DenseIndex, inverted_lists
 from arrbench_rankers.dual_encoder import DualEncoder
@@ -123,7 +124,7 @@ def test_size_is_that_of_the_file(kind, indexes, tmp_path):
 def test_a_loaded_index_lies_in_its_file_and_finds_the_same(kind, indexes, queries, tmp_path):
     file = tmp_path / f"{kind}.faiss"
     indexes[kind].save(file)
-    loaded = DenseIndex.load(kind, file, 32, Context())
+    loaded = DenseIndex.load(options(kind), DOCUMENTS, file, Context())
     mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(file))]
     assert mapped
     assert all(line.split()[1].startswith("r--") for line in mapped)
@@ -135,6 +136,69 @@ def test_a_loaded_index_lies_in_its_file_and_finds_the_same(kind, indexes, queri
     assert told == (None if kind == "ivfpq" else indexes[kind].recall_against_flat(queries, 10))
     loaded.save(file)  # over the very file it is mapped from
     np.testing.assert_array_equal(loaded.search(queries, 20)[1], indexes[kind].search(queries, 20)[1])
+
+
+def graph(index):
+    return index._index.hnsw
+
+
+def a_link_to_another_level(index):
+    links = faiss.rev_swig_ptr(graph(index).neighbors.data(), graph(index).neighbors.size())
+    levels = faiss.vector_to_array(graph(index).levels)
+    offset = int(faiss.vector_to_array(graph(index).offsets)[graph(index).entry_point])
+    links[offset + graph(index).cum_nneighbor_per_level.at(1)] = int(np.argmin(levels))
+
+
+def a_link_to_nobody(index):
+    faiss.rev_swig_ptr(graph(index).neighbors.data(), graph(index).neighbors.size())[5] = DOCUMENTS
+
+
+def another_entry(index):
+    graph(index).entry_point = int(np.argmin(faiss.vector_to_array(graph(index).levels)))
+
+
+def a_document_twice(index):
+    lists = index._index.invlists
+    ids = next(lists.get_ids(i) for i in range(index.lists) if lists.list_size(i) > 1)
+    faiss.rev_swig_ptr(ids, 2)[1] = faiss.rev_swig_ptr(ids, 2)[0]
+
+
+def a_document_beyond(index):
+    lists = index._index.invlists
+    ids = next(lists.get_ids(i) for i in range(index.lists) if lists.list_size(i))
+    faiss.rev_swig_ptr(ids, 1)[0] = DOCUMENTS
+
+
+def another_metric(index):
+    index._index.metric_type = faiss.METRIC_L2
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "says"),
+    [
+        ("hnsw", a_link_to_another_level, "a link of level 1 leads to a document that isn't in it"),
+        ("hnsw", a_link_to_nobody, "can't be used"),
+        ("hnsw", another_entry, "search doesn't start from"),
+        ("ivf", a_document_twice, "in two of its lists"),
+        ("ivf", a_document_beyond, "can't be used"),
+        ("ivfpq", a_document_beyond, "can't be used"),
+        ("ivf", another_metric, "not for inner products"),
+    ],
+)
+def test_an_index_that_leads_out_of_itself_is_refused(kind, spoil, says, embedded, tmp_path):
+    index = built(kind, embedded)
+    spoil(index)
+    index.save(tmp_path / "index")
+    with pytest.raises(TrialError, match=says):
+        DenseIndex.load(options(kind), DOCUMENTS, tmp_path / "index", Context())
+
+
+def test_how_far_a_graph_is_searched_is_the_options_word_not_the_files(embedded, tmp_path):
+    index = built("hnsw", embedded)
+    graph(index).efSearch = 2**31 - 1
+    index.save(tmp_path / "index")
+    loaded = DenseIndex.load(options("hnsw", ef_search=50), DOCUMENTS, tmp_path / "index", Context())
+    assert graph(loaded).efSearch == 50
 
 
 def test_one_seed_gives_one_index_and_another_another(embedded, queries, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from arrbench.errors import UsageError
+from arrbench.errors import TrialError, UsageError
 from arrbench.ranker import Context, Corpus, Document, Query
 from arrbench.task import DataSource
 from arrbench.tasks.wordnet import WordNet
@@ -173,6 +173,20 @@ def test_saves_and_loads_and_leaves_no_folder_behind(tmp_path: Path, monkeypatch
     assert loaded.index_bytes
     for file in (tmp_path / "model" / "index").iterdir():
         assert b"next door" not in file.read_bytes()  # terms, no text
+
+
+@with_lucene
+def test_a_wrong_index_is_named(ranker: BM25Lucene, tmp_path: Path) -> None:
+    ranker.save(tmp_path / "model")
+    ids = tmp_path / "model" / "ids.json"
+    ids.write_text(json.dumps(["d1", "d2"]))
+    with pytest.raises(TrialError, match="index can't be used: it holds 5 documents of 2"):
+        BM25Lucene.load(tmp_path / "model", Context())
+    ids.write_text(json.dumps(list(TEXTS)))
+    for file in (tmp_path / "model" / "index").glob("segments_*"):
+        file.write_bytes(b"none")
+    with pytest.raises(TrialError, match="index can't be used: "):
+        BM25Lucene.load(tmp_path / "model", Context())
 
 
 @with_lucene

@@ -21,15 +21,11 @@ def test_gpus_find_what_the_cpu_finds(kind, shared, tmp_path):
     rng = np.random.default_rng(0)
     embedded = rng.standard_normal((DOCUMENTS, DIM), dtype=np.float32)
     queries = rng.standard_normal((50, DIM), dtype=np.float32)
-    on_gpus = DenseIndex.build(
-        DualEncoder.Options(index=kind, dim=DIM, **({"code_bytes": 16} if kind == "ivfpq" else {})),
-        DOCUMENTS,
-        [embedded],
-        Context(device="cuda:0"),
-    )
+    options = DualEncoder.Options(index=kind, dim=DIM, **({"code_bytes": 16} if kind == "ivfpq" else {}))
+    on_gpus = DenseIndex.build(options, DOCUMENTS, [embedded], Context(device="cuda:0"))
     assert on_gpus.gpus == (0 if kind == "hnsw" else faiss.get_num_gpus())
     on_gpus.save(tmp_path / "index")
-    on_cpu = DenseIndex.load(kind, tmp_path / "index", 32, Context())
+    on_cpu = DenseIndex.load(options, DOCUMENTS, tmp_path / "index", Context())
     found, wanted = (index.search(queries, 20)[1].tolist() for index in (on_gpus, on_cpu))
     same = [len({*f} & {*w}) / len(w) for f, w in zip(found, wanted, strict=True)]
     assert np.mean(same) >= shared

@@ -10,8 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus
+from arrbench_rankers import saved
 from arrbench_rankers.arr.docids.scheme import DocIdScheme
 from arrbench_rankers.arr.docids.unique import write
 from arrbench_rankers.arr.ragged import DocId, Ragged
@@ -21,6 +24,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from arrbench_rankers.arr.docids.scheme import Embed
+
+
+@dataclass(frozen=True)
+class _Said:
+    """documents.json."""
+
+    ids: list[str]
+    closed: bool
+    numbered: int
+    corpus: str | None
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,15 @@ class DocIdIndex:
         self.tree.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """As saved; docIDs and tree are mapped from their files."""
-        said = json.loads((folder / "documents.json").read_text(encoding="utf-8"))
+    def load(cls, folder: Path, vocabulary: int) -> Self:
+        """As saved; docIDs and tree are mapped from their files.
+
+        Raises TrialError where these don't fit each other, or a model that knows so many tokens.
+        """
+        said = saved.parsed(folder / "documents.json", _Said)
         docids, tree = Ragged.load(folder, "docid"), PrefixTree.load(folder)
-        return cls(tuple(said["ids"]), docids, tree, said["closed"], said["numbered"], said["corpus"])
+        _check(folder, said.ids, docids, tree, vocabulary)
+        return cls(tuple(said.ids), docids, tree, said.closed, said.numbered, said.corpus)
 
 
 def fingerprint(corpus: Corpus) -> str:
@@ -108,3 +125,21 @@ def _check_open(scheme: DocIdScheme, tree: PrefixTree, corpus: Corpus) -> None:
             f"docid {type(scheme).__name__} has no end token, and the docID of document {document!r} "
             "begins another's; a scheme that writes such docIDs must be closed"
         )
+
+
+def _check(folder: Path, ids: Sequence[str], docids: Ragged, tree: PrefixTree, vocabulary: int) -> None:
+    """TrialError unless there is one docID an id, of the vocabulary's tokens, and it is the tree's path."""
+    names, tokens, offsets = (folder / f for f in ("documents.json", "docid_tokens.npy", "docid_offsets.npy"))
+    saved.require(len(set(ids)) == len(ids) > 0, names, "it names no document, or one twice")
+    saved.require(len(ids) == len(docids), offsets, f"it cuts {len(docids)} docIDs for {len(ids)} documents")
+    saved.check_range(tokens, docids.tokens, 0, vocabulary - 1)
+    as_in_tree = len(tree.ends) == len(docids) and bool((tree.lengths == docids.lengths).all())
+    if as_in_tree:
+        below_root = np.repeat(np.arange(len(tree), dtype=np.int32), np.diff(tree.first_child))
+        parent = np.insert(below_root, 0, -1)
+        node, place = tree.ends.copy(), docids.offsets[1:] - 1
+        while as_in_tree and len(node):
+            as_in_tree = bool((tree.token[node] == docids.tokens[place]).all())
+            inside = parent[node] > 0
+            node, place = parent[node[inside]], place[inside] - 1
+    saved.require(as_in_tree, tokens, "its docIDs aren't those of the prefix tree beside it")

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from arrbench.errors import UsageError
+from arrbench_rankers import saved
 
 ADAPTER = "default"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -87,7 +88,7 @@ def load_merged(model: Any, folder: Path, backbone: Mapping[str, str]) -> tuple[
     """
     from peft import PeftModel
 
-    trained_on = json.loads((folder / BACKBONE_FILE).read_text(encoding="utf-8"))
+    trained_on = saved.parsed(folder / BACKBONE_FILE, dict[str, str])
     if trained_on != dict(backbone):
         raise UsageError(
             f"the adapters in {folder} were trained on {trained_on} and the backbone here is "

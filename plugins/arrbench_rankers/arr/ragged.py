@@ -10,6 +10,8 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from arrbench_rankers import saved
+
 DocId = tuple[int, ...]
 
 
@@ -90,8 +92,13 @@ class Ragged(Sequence[DocId]):
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Self:
-        """As saved, mapped from its files."""
-        return cls(map_array(folder / f"{name}_tokens.npy"), map_array(folder / f"{name}_offsets.npy"))
+        """As saved, mapped from its files. Raises TrialError where the offsets cut no rows of the tokens."""
+        tokens = saved.mapped(folder / f"{name}_tokens.npy", "int32")
+        file = folder / f"{name}_offsets.npy"
+        offsets = saved.mapped(file, "int64")
+        saved.require(len(offsets) > 0, file, "it is empty")
+        saved.check_offsets(file, offsets, len(offsets) - 1, len(tokens))
+        return cls(tokens, offsets)
 
 
 def write_array(file: Path, array: NDArray[Any]) -> None:
@@ -100,8 +107,3 @@ def write_array(file: Path, array: NDArray[Any]) -> None:
     with beside.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
     beside.replace(file)
-
-
-def map_array(file: Path) -> NDArray[Any]:
-    """An .npy file as a private mapping: read when touched, shared between processes, never written."""
-    return np.load(file, mmap_mode="c", allow_pickle=False)

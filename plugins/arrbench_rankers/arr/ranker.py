@@ -268,6 +268,7 @@ class Arr(Generative):
         from arrbench_rankers import backbones
         from arrbench_rankers.arr import lora
         from arrbench_rankers.arr.index import DocIdIndex
+        from arrbench_rankers.arr.lm_config import vocabulary
 
         ranker = super().load(folder, context)
         model, o = str(folder / "model"), ranker.options
@@ -280,7 +281,7 @@ class Arr(Generative):
         else:
             ranker._take(backbones.load_causal_lm(model, ranker._tokenizer, context))
         ranker._scheme.load(folder)
-        ranker._use(DocIdIndex.load(folder))
+        ranker._use(DocIdIndex.load(folder, vocabulary(ranker._model.config)))
         return ranker
 
 

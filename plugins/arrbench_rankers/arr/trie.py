@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
+from arrbench_rankers import saved
+from arrbench_rankers.arr.ragged import Ragged, write_array
 
 Ints = NDArray[np.signedinteger[Any]]
 STORED = ("token", "first_child", "document")
@@ -167,8 +168,48 @@ class PrefixTree:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """As saved, mapped from its files."""
-        return cls(*(map_array(folder / f"tree_{name}.npy") for name in STORED))
+        """As saved, mapped from its files. Raises TrialError where they hold no prefix tree."""
+        files = {name: folder / f"tree_{name}.npy" for name in STORED}
+        tree = cls(*(saved.mapped(file, "int32") for file in files.values()))
+        _check_nodes(tree, files)
+        _check_documents(tree, files["document"])
+        return tree
+
+
+def _check_nodes(tree: PrefixTree, files: Mapping[str, Path]) -> None:
+    """TrialError unless each node but the root has one parent, before it, and siblings' tokens ascend."""
+    nodes, first = len(tree), tree.first_child
+    saved.require(nodes > 0 and tree.token[0] == -1, files["token"], "it doesn't start with the root's -1")
+    saved.require(
+        len(first) == nodes + 1
+        and first[0] == 1
+        and first[-1] == nodes
+        and bool((first[1:] >= first[:-1]).all())
+        and bool((first[:-1] > np.arange(nodes)).all()),
+        files["first_child"],
+        f"its numbers don't give each of {nodes} nodes children behind it and all but the root a parent",
+    )
+    eldest = np.zeros(nodes + 1, bool)
+    eldest[first] = True
+    ascending = eldest[2:nodes] | (tree.token[2:] > tree.token[1:-1])
+    saved.check_range(files["token"], tree.token[1:], 0, 2**31 - 1)
+    saved.require(bool(ascending.all()), files["token"], "the tokens of a node's children don't ascend")
+
+
+def _check_documents(tree: PrefixTree, file: Path) -> None:
+    """TrialError unless documents from 0 on end at one node each, and every leaf is such a node."""
+    document, nodes = tree.document, len(tree)
+    saved.require(len(document) == nodes, file, f"it holds {len(document)} numbers where {nodes} are wanted")
+    ending = document[document >= 0]
+    saved.check_range(file, document, -1, len(ending) - 1)
+    leaf = tree.first_child[1:] == tree.first_child[:-1]
+    saved.require(
+        document[0] < 0
+        and bool((np.bincount(ending, minlength=len(ending)) == 1).all())
+        and bool((document[leaf] >= 0).all()),
+        file,
+        f"its {len(ending)} documents don't end at one node each, or a leaf is no document's",
+    )
 
 
 class Level(NamedTuple):

@@ -87,9 +87,9 @@ def test_no_docid_begins_another_and_closed_ones_end_with_the_end_token(text):
 
 @pytest.mark.parametrize("text", SCHEMES)
 def test_an_index_is_loaded_as_saved(text, tmp_path):
-    _, _, index = indexed(text, corpus_of(40))
+    _, tokenizer, index = indexed(text, corpus_of(40))
     index.save(tmp_path)
-    loaded = DocIdIndex.load(tmp_path)
+    loaded = DocIdIndex.load(tmp_path, len(tokenizer))
     assert isinstance(loaded.docids.tokens, np.memmap)
     assert list(loaded.docids) == list(index.docids)
     assert (loaded.ids, loaded.nbytes, loaded.longest) == (index.ids, index.nbytes, index.longest)

@@ -14,8 +14,9 @@ from pydantic import Field
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus
+from arrbench_rankers import saved
 from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_hash, texts
-from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
+from arrbench_rankers.arr.ragged import Ragged, write_array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -115,9 +116,11 @@ class KMeans(DocIdScheme):
 
     def load(self, folder: Path) -> None:
         super().load(folder)
-        paths = json.loads((folder / "docid_clusters.json").read_text(encoding="utf-8"))
-        rows = map_array(folder / "docid_centroids.npy")
-        stops = map_array(folder / "docid_cluster_stops.npy")
+        paths = saved.parsed(folder / "docid_clusters.json", list[list[int]])
+        rows = saved.mapped(folder / "docid_centroids.npy", "float32", dimensions=2)
+        file = folder / "docid_cluster_stops.npy"
+        stops = saved.mapped(file, "int64")
+        saved.check_offsets(file, np.append(0, stops), len(paths), len(rows))
         parts = np.split(rows, stops[:-1]) if paths else []
         self._centroids = {tuple(path): part for path, part in zip(paths, parts, strict=True)}
 

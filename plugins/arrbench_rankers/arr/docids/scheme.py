@@ -14,6 +14,7 @@ from arrbench.errors import UsageError
 from arrbench.options import BaseOptions, checked
 from arrbench.ranker import Corpus
 from arrbench.ties import id_hash
+from arrbench_rankers import saved
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,7 @@ class DocIdScheme(ABC):
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
-        self.seed = int(json.loads((folder / SEED).read_text(encoding="utf-8")))
+        self.seed = saved.parsed(folder / SEED, int)
 
 
 @dataclass(frozen=True)

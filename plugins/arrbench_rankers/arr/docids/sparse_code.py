@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus
+from arrbench_rankers import saved
 from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_hash, texts
-from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
+from arrbench_rankers.arr.ragged import Ragged, write_array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -107,7 +108,7 @@ class SparseCode(DocIdScheme):
 
     def load(self, folder: Path) -> None:
         super().load(folder)
-        self._learnt = np.array(map_array(folder / FILE))
+        self._learnt = np.array(saved.mapped(folder / FILE, "float32", dimensions=2))
 
 
 def _unit(rows: NDArray[Any]) -> NDArray[Any]:
