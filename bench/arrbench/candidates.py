@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arrbench import spec
+from arrbench.choosing import choose
 from arrbench.errors import UsageError
 from arrbench.ranker import Query
 from arrbench.record import Record
@@ -14,7 +15,6 @@ from arrbench.store import Store
 from arrbench.task import SPLITS, Setting, Split, SplitName, Task
 from arrbench.ties import tie_hash
 from arrbench.trec import read_run
-from arrbench.trial import choose
 
 RUN = "run.trec.gz"
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
-import secrets
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection, Listener, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from arrbench import exit_status
+from arrbench.conversation import Conversations
 from arrbench.launch import Launcher
 from arrbench.worker import Job
 
 _POLL_S = 0.05
 _LINGER_S = 10.0
+_LAST_WORDS_S = 1.0  # for what a worker that ended said last, where a process that it started goes on
 
 State = Literal["training", "waiting", "alone", "done"]
+# In which state a worker may say what changes it: one that is not alone can't be timed.
+_IN_TURN: Mapping[str, State] = {"ready": "training", "timing": "alone", "timed": "alone", "done": "alone"}
 
 
 class Watcher(Protocol):
@@ -49,6 +50,7 @@ class _Worker:
     file: Path
     state: State = "training"
     connection: Connection | None = None
+    silent: bool = False  # whether its end of the connection is closed
     phase: str = "start"
     phase_started: float = field(default_factory=time.monotonic)
     error: str | None = None
@@ -77,11 +79,8 @@ class Execution:
         self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
         self._timeout_s = timeout_s
         self._background = background
-        self._listener = _listener(bytes.fromhex(key))
-        self._arrivals: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
+        self._conversations = Conversations(bytes.fromhex(key))
         self._alive: dict[str, _Worker] = {}
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def run(self, jobs: Sequence[tuple[str, Job]]) -> Iterator[Ending]:
         """Endings as they come. While the caller handles one, no timed phase is running."""
@@ -96,20 +95,8 @@ class Execution:
 
     def close(self) -> None:
         """End every worker still running."""
-        self._closed = True
         self._launcher.close()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection = self._listener.accept()
-                hello = json.loads(connection.recv_bytes())
-            except Exception:  # a worker that died while it connected, a stranger without the key
-                if self._closed:
-                    return
-                continue
-            self._arrivals.put((hello["job"], connection))
+        self._conversations.close()
 
     def _states(self) -> list[State]:
         return [w.state for w in self._alive.values()]
@@ -128,7 +115,7 @@ class Execution:
         file.write_text(json.dumps(asdict(job)), encoding="utf-8")
         self._alive[str(file)] = _Worker(name, file)
         self._watcher.started(name)
-        self._launcher.start(str(self._listener.address), file, out / "log.txt")
+        self._launcher.start(self._conversations.address, file, out / "log.txt")
 
     def _grant_turn(self) -> None:
         # One that is done is still to be handed to the caller, whose work on it would run beside the next.
@@ -147,27 +134,28 @@ class Execution:
             worker.connection.send_bytes(b"go")
 
     def _listen(self) -> None:
-        while not self._arrivals.empty():
-            file, connection = self._arrivals.get()
-            if file in self._alive:
-                self._alive[file].connection = connection
-        by_connection = {
-            w.connection: w for w in self._alive.values() if w.connection and not w.connection.closed
-        }
-        if not by_connection:
-            time.sleep(_POLL_S)
-        for ready in wait(list(by_connection), timeout=_POLL_S):
-            assert isinstance(ready, Connection)
-            worker = by_connection[ready]
-            try:
-                message = json.loads(ready.recv_bytes())
-            except (EOFError, OSError):
-                ready.close()
+        for heard in self._conversations.heard(_POLL_S):
+            worker = self._alive.get(heard.job)
+            if worker is None or worker.connection not in (None, heard.connection):
+                continue  # who speaks for a worker that has ended, or speaks already
+            worker.connection = heard.connection
+            if heard.message is not None:
+                self._hear(worker, heard.message)
                 continue
-            self._hear(worker, message)
+            worker.silent, worker.phase_started = True, time.monotonic()
+            if heard.fault is not None:
+                self._expel(worker, heard.fault)
+
+    def _expel(self, worker: _Worker, fault: str) -> None:
+        worker.error = worker.error or f"{fault} (in phase {worker.phase!r})"
+        self._launcher.kill(worker.file)
 
     def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
-        match message.pop("event"):
+        event = message.pop("event")
+        if _IN_TURN.get(event, worker.state) != worker.state:
+            self._expel(worker, f"told the harness {event!r} out of turn")
+            return
+        match event:
             case "phase":
                 self._enter(worker, message["phase"])
             case "progress":
@@ -195,36 +183,29 @@ class Execution:
     def _reap(self) -> Iterator[Ending]:
         for file, status in self._launcher.ended().items():
             worker = self._alive[file]
-            while worker.connection and not worker.connection.closed and worker.connection.poll():
-                try:
-                    self._hear(worker, json.loads(worker.connection.recv_bytes()))
-                except (EOFError, OSError):
-                    break
-            if worker.connection:
-                worker.connection.close()
+            until = time.monotonic() + _LAST_WORDS_S
+            while not worker.silent and time.monotonic() < until:
+                self._listen()
+                if worker.connection is None:
+                    break  # it ended before it could connect
             del self._alive[file]
             if worker.state != "done" and worker.error is None:
-                worker.error = f"{_how_it_ended(status)} in phase {worker.phase!r}"
+                worker.error = f"{exit_status.in_words(status)} in phase {worker.phase!r}"
             yield Ending(worker.name, worker.error, worker.wall_ms, worker.claimed_ms)
 
     def _end_overdue(self) -> None:
         for worker in self._alive.values():
-            if worker.state == "waiting":
+            lingers = worker.silent or worker.state == "done"
+            if worker.state == "waiting" and not lingers:
                 continue
-            allowed = _LINGER_S if worker.state == "done" else self._timeout_s
-            if time.monotonic() - worker.phase_started > allowed:
+            if time.monotonic() - worker.phase_started > (_LINGER_S if lingers else self._timeout_s):
                 if worker.state != "done" and worker.error is None:
                     worker.error = (
-                        f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
+                        f"closed its connection to the harness in phase {worker.phase!r}"
+                        if worker.silent
+                        else f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
                     )
                 self._launcher.kill(worker.file)
-
-
-def _listener(key: bytes) -> Listener:
-    try:
-        return Listener(authkey=key)
-    except OSError:  # $TMPDIR may lie too deep for a socket's path, of 100 characters or so
-        return Listener(f"/tmp/arrbench-{secrets.token_hex(8)}", authkey=key)
 
 
 def clock_mismatch(ending: Ending) -> str | None:
@@ -241,14 +222,6 @@ def clock_mismatch(ending: Ending) -> str | None:
                 f"the parent's clock saw {wall:.0f} ms"
             )
     return None
-
-
-def _how_it_ended(status: int) -> str:
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = "; out of memory?" if -status == signal.SIGKILL else ""
-        return f"killed by signal {-status} ({name}{hint})"
-    return f"exited with status {status}"
 
 
 def quiet() -> Watcher:

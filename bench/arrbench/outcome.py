@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from arrbench.errors import TrialError
+from arrbench import protocol
+from arrbench.errors import ContractError, TrialError, one_line
 from arrbench.execution import Ending, clock_mismatch
 from arrbench.measure import latency, resources
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
+from arrbench.plain import readable_json
 from arrbench.ranker import Query, Ranking, asked_for
-from arrbench.record import Memory, Record, Seconds
+from arrbench.record import Memory, Record
+from arrbench.store import RECORD
 from arrbench.task import Split
 from arrbench.trial import Trial
 
@@ -32,6 +35,7 @@ WORKINGS = (
     "worker.json",
     "job.json",
 )
+RESULTS = (RECORD, "run.trec.gz", "samples.npz")  # what the parent writes, whatever a worker left there
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -61,21 +65,41 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
 
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
+    _make_ready(folder)
     error = ending.error or clock_mismatch(ending)
     try:
         if error is None:
             return _measured(trial, test, folder)
     except TrialError as broken:
         error = str(broken)
+    except Exception as broken:  # nothing that a worker leaves may end the run of the others
+        error = f"what the trial left can't be read: {type(broken).__name__}: {one_line(broken)}"
     finally:
         for name in WORKINGS:
-            (folder / name).unlink(missing_ok=True)
-    return Record(status="failed", error=error, **_described(trial))
+            _remove(folder / name)
+    return Record(status="failed", error=one_line(error), **_described(trial))
+
+
+def _make_ready(folder: Path) -> None:
+    """A folder that can be written, with nothing where the parent's own files go."""
+    if folder.is_symlink() or not folder.is_dir():
+        _remove(folder)
+        folder.mkdir(parents=True)
+    folder.chmod(folder.stat().st_mode | 0o700)
+    for name in RESULTS:
+        _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     queries, k = test.queries, trial.conditions.k
-    worker = json.loads((folder / "worker.json").read_text(encoding="utf-8"))
+    worker = protocol.read_figures(folder / "worker.json")
     answers = _read_answers(folder / "rankings.jsonl", test, k)
     single = _read_answers(folder / "single.jsonl", test, k)
     for scenario, found in (("batch", answers), ("single-stream", single)):
@@ -86,10 +110,10 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
             )
     measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
     with np.load(folder / "timing.npz", allow_pickle=False) as timing:
-        single_ms, batch_ms = timing["single"], timing["batch"]
+        single_ms, batch_ms = _samples("single-stream", timing["single"]), _samples("batch", timing["batch"])
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
-    phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
+    phases = worker.phases
     return Record(
         status="ok",
         **_described(trial),
@@ -102,13 +126,13 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
         single_batch_agreement=_agreement(queries, answers, single),
         contended=trial.conditions.device == "cpu" and any(resources.contended(s) for s in phases.values()),
         memory=Memory(
-            rss_increase_mb=worker["rss_increase_mb"],
-            device_peak_mb=worker["device_peak_mb"],
-            index_mb=None if worker["index_bytes"] is None else worker["index_bytes"] / resources.MIB,
-            parameters=worker["parameters"],
+            rss_increase_mb=worker.rss_increase_mb,
+            device_peak_mb=worker.device_peak_mb,
+            index_mb=None if worker.index_bytes is None else worker.index_bytes / resources.MIB,
+            parameters=worker.parameters,
         ),
         cvr=_violations(folder / "generations.jsonl", test),
-        facts=worker["facts"],
+        facts=worker.facts,
         load_s=phases.get("load_s"),
         fit_s=phases.get("fit_s"),
         index_s=phases.get("index_s"),
@@ -117,18 +141,19 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
 
 
 def _described(trial: Trial) -> dict[str, Any]:
-    """The fields that are known before a trial runs."""
+    """The fields that are known before a trial runs, their texts such as every file can carry."""
     ranker, task, c = trial.ranker, trial.task, trial.conditions
-    return {
+    described = {
         "key": trial.key,
         "ranker": ranker.plugin.name,
         "label": ranker.label,
         "options": dict(ranker.options),
-        "tuning": ranker.cls.tuning,
-        "query_independent": ranker.cls.query_independent,
+        "tuning": ranker.tuning,
+        "query_independent": ranker.query_independent,
         "learns": ranker.learns,
         "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
-        "weights": dict(trial.weights),
+        "weights": dict(ranker.weights),
+        "inputs": dict(ranker.inputs),
         "task": task.name,
         "task_label": task.label,
         "task_options": dict(task.options),
@@ -149,22 +174,35 @@ def _described(trial: Trial) -> dict[str, Any]:
         "dtype": c.dtype,
         "threads": c.threads,
         "hardware": dict(c.hardware),
-        "software": dict(c.software),
+        "software": dict(trial.software),
         "command": trial.command(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return {name: readable_json(value) for name, value in described.items()}
+
+
+def _samples(scenario: str, samples_ms: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The samples of a scenario in ms; TrialError where a clock that goes can't have given them."""
+    samples = np.asarray(samples_ms, dtype=np.float64)
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all() or samples.min() < 0:
+        raise TrialError(f"the {scenario} samples are no list of times in milliseconds")
+    if not np.median(samples) > 0:
+        zero = int((samples == 0).sum())
+        raise TrialError(f"{zero} of {samples.size} {scenario} samples are 0 ms: the clock stood still")
+    return samples
 
 
 def _read_answers(file: Path, test: Split, k: int) -> _Answers:
     """The rankings of a scenario, each checked against the contract before it counts."""
-    with file.open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    if len(found) != len(test.queries):
-        raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
+    lines = list(protocol.read_lines(file, protocol.Answer))
+    if len(lines) != len(test.queries):
+        raise TrialError(f"rank() answered {len(test.queries)} queries with {len(lines)} rankings")
     answers = _Answers({}, {}, [])
     most = asked_for(test.queries, k)
-    for query, line in zip(test.queries, found, strict=True):
-        ranking = Ranking(line["ids"], line["scores"])
+    for query, line in zip(test.queries, lines, strict=True):
+        if line.id != query.id:
+            raise ContractError(f"{file.name} has query {line.id!r} where {query.id!r} was asked")
+        ranking = Ranking(line.ids, line.scores)
         try:
             validate(query, ranking, test.corpus.positions, most)
         except TrialError as fault:
@@ -190,8 +228,7 @@ def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> f
 def _violations(file: Path, test: Split) -> float | None:
     if not file.exists():
         return None
-    with file.open(encoding="utf-8") as lines:
-        generations = {line["id"]: line["generated"] for line in map(json.loads, lines)}
+    generations = {line.id: line.generated for line in protocol.read_lines(file, protocol.Generations)}
     return constraint_violations(generations, test.queries, test.corpus.positions)
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
 
-from arrbench import devices, exchange, plugins, spec
+from arrbench import choosing, devices, exchange, plain, plugins, spec
 from arrbench.candidates import Candidates, read_candidates
-from arrbench.errors import UsageError
+from arrbench.errors import UsageError, readable
 from arrbench.measure import resources
 from arrbench.ranker import Context
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import DataSource, Split, Task
-from arrbench.trial import Conditions, RankerChoice, TaskFacts, Trial, choose, weights_of
+from arrbench.trial import Conditions, RankerChoice, TaskFacts, Trial
 
 DTYPES = ("float32", "bfloat16", "float16")
 K_RETRIEVING = 100
@@ -94,13 +94,11 @@ def plan(experiment: Experiment) -> Plan:
             Store(experiment.out),
         )
         for choice in choices:
-            if facts.setting not in choice.cls.settings:
-                can = " or ".join(sorted(choice.cls.settings))
+            if facts.setting not in choice.settings:
+                can = " or ".join(sorted(choice.settings))
                 raise UsageError(
                     f"ranker {choice.label!r} can only {can}; task {facts.label!r} is to {facts.setting}"
                 )
-        baselines, warnings = _baselines(facts.setting, {c.plugin.name for c in choices})
-        choices = baselines + choices
         conditions = Conditions(
             k=_cutoff(experiment.k, test),
             limit=experiment.limit,
@@ -108,20 +106,18 @@ def plan(experiment: Experiment) -> Plan:
             dtype=experiment.dtype,
             threads=experiment.threads,
             hardware=resources.hardware(device),
-            software=resources.software(),
+            software=resources.harness(),
         )
         context = Context(
             conditions.device, experiment.dtype, cache=experiment.cache, offline=experiment.offline
         )
-        weights = {choice.label: weights_of(choice, context) for choice in choices}
-    trials = [
-        Trial(choice, facts, conditions, seed, weights[choice.label])
-        for choice in choices
-        for seed in experiment.seeds
-    ]
+        choices = [_with_inputs(choice, context) for choice in choices]
+        baselines, warnings = _baselines(facts.setting, {c.plugin.name for c in choices}, context)
+        choices = baselines + choices
+    trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in experiment.seeds]
     store = Store(experiment.out)
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
-    libraries = tuple(dict.fromkeys(name for c in choices for name in c.cls.libraries))
+    libraries = tuple(dict.fromkeys(name for c in choices for name in c.libraries))
     return Plan(experiment, planned, task, test, libraries, tuple(warnings))
 
 
@@ -136,8 +132,21 @@ def load_task(
 
     `candidates` names a run whose documents are to be reranked, or a ranker whose record lies in `runs`.
     """
+    plugin, cls = plugins.task_class(spec.parse(words).name)
+    with plugin.blamed("when its task was made"):
+        return _made(plugin, cls, words, source, limit, candidates, runs)
+
+
+def _made(
+    plugin: plugins.Plugin,
+    cls: type[Task],
+    words: str,
+    source: DataSource,
+    limit: int | None,
+    candidates: str | None,
+    runs: Store | None,
+) -> tuple[Task, TaskFacts, Split]:
     asked = spec.parse(words)
-    _, cls = plugins.task_class(asked.name)
     options = spec.validated(cls.Options, asked, "task")
     task = cls(options, source)
     if candidates is not None:
@@ -152,10 +161,10 @@ def load_task(
     exchange.check_ids((q.id for q in test.queries), "query")
     facts = TaskFacts(
         name=asked.name,
-        label=spec.label(asked, options),
+        label=readable(spec.label(asked, options)),
         options=options.model_dump(mode="json"),
-        facts=task.facts,
-        notes=task.notes,
+        facts=plain.facts("facts", task.facts),
+        notes=plain.texts("notes", task.notes),
         licence=cls.licence,
         headline=cls.headline,
         measures=cls.measures,
@@ -210,12 +219,17 @@ def _choose_rankers(words: Iterable[str]) -> list[RankerChoice]:
 
 
 def _runnable(asked: spec.Spec) -> RankerChoice:
-    choice = choose(asked)
-    choice.cls.check(choice.cls.Options.model_validate(choice.options))
+    choice = choosing.choose(asked)
+    choosing.check(choice)
     return choice
 
 
-def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[str]]:
+def _with_inputs(choice: RankerChoice, context: Context) -> RankerChoice:
+    weights, inputs = choosing.inputs(choice, context)
+    return replace(choice, weights=weights, inputs=inputs)
+
+
+def _baselines(setting: str, named: set[str], context: Context) -> tuple[list[RankerChoice], list[str]]:
     """The query-independent baselines that fit the setting and were not asked for by name.
 
     One that can't be had is a warning: nobody asked for it by name, and the others work.
@@ -225,11 +239,10 @@ def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[
     for name in sorted({p.name for p in plugins.installed("baseline")} - named):
         try:
             choice = _runnable(spec.Spec(name, {}))
+            if setting in choice.settings:
+                choices.append(_with_inputs(choice, context))
         except UsageError as error:
             warnings.append(f"left out: {error}")
-            continue
-        if setting in choice.cls.settings:
-            choices.append(choice)
     return choices, warnings
 
 

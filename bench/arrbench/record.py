@@ -14,7 +14,7 @@ SCHEMA: Literal[1] = 1
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Seconds(Part):
@@ -59,6 +59,7 @@ class Record(Part):
     learns: bool
     distribution: str
     weights: dict[str, str]
+    inputs: dict[str, str] = {}  # versions and hashes of what else the ranker's figures depend on
     task: str
     task_label: str
     task_options: dict[str, Any]

@@ -6,38 +6,37 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from arrbench import plugins, spec
 from arrbench.measure.latency import PROTOCOL
 from arrbench.plugins import Plugin
-from arrbench.ranker import Context, Ranker
 from arrbench.record import SCHEMA
+from arrbench.spec import Spec
 from arrbench.task import Setting
 
 
 @dataclass(frozen=True, slots=True)
 class RankerChoice:
-    """A ranker as asked for: its plugin, class, row label, resolved options, and its code's hash."""
+    """A ranker as asked for, as plain data: its class may never have been imported into this process.
 
+    `options` are resolved to the last default, `code` is a hash of its files, `software` the versions
+    that matter to it, `weights` and `inputs` what it says it loads and depends on.
+    """
+
+    asked: Spec
     plugin: Plugin
-    cls: type[Ranker]
     label: str
     options: Mapping[str, Any]
     code: str
-
-    @property
-    def learns(self) -> bool:
-        return self.cls.fit is not Ranker.fit
-
-
-def choose(asked: spec.Spec) -> RankerChoice:
-    """The ranker that a spec stands for; UsageError names what is wrong with it."""
-    plugin, cls = plugins.ranker_class(asked.name)
-    options = spec.validated(cls.Options, asked, "ranker")
-    label = spec.label(asked, options)
-    return RankerChoice(plugin, cls, label, options.model_dump(mode="json"), plugin.source_hash())
+    learns: bool
+    tuning: str
+    query_independent: bool
+    settings: frozenset[Setting]
+    libraries: tuple[str, ...]
+    software: Mapping[str, str]
+    weights: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,11 @@ class Trial:
     task: TaskFacts
     conditions: Conditions
     seed: int
-    weights: Mapping[str, str]
+
+    @property
+    def software(self) -> Mapping[str, Any]:
+        """The versions that can change this trial's figures, and what is said of the system beside them."""
+        return {**self.conditions.software, **self.ranker.software}
 
     @property
     def name(self) -> str:
@@ -88,13 +91,14 @@ class Trial:
     def key(self) -> str:
         """A hash of all that can change a figure; where the record lies."""
         plugin, c = self.ranker.plugin, self.conditions
-        versions = {k: v for k, v in c.software.items() if k not in ("os", "git_commit")}
+        versions = {k: v for k, v in self.software.items() if k not in ("os", "git_commit")}
         parts = {
             "schema": SCHEMA,
             "protocol": PROTOCOL,
             "ranker": plugin.name,
             "options": self.ranker.options,
-            "weights": self.weights,
+            "weights": self.ranker.weights,
+            "inputs": self.ranker.inputs,
             "plugin": [plugin.distribution, plugin.version, plugin.target, self.ranker.code],
             "task": self.task.fingerprint,
             "measures": self.task.measures,
@@ -122,8 +126,3 @@ class Trial:
         if c.limit is not None:
             words += ["--limit", str(c.limit)]
         return shlex.join(words)
-
-
-def weights_of(choice: RankerChoice, context: Context) -> Mapping[str, str]:
-    """Revision or hash of what the ranker loads from outside, by its own account."""
-    return choice.cls.weights(choice.cls.Options.model_validate(choice.options), context)

@@ -7,25 +7,29 @@ must run alone. It never holds the task or the test judgments.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import random
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from json import dumps, loads  # by name, before a plugin is imported that may put its own in their place
+from math import isfinite
 from multiprocessing.connection import Client, Connection
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arrbench import exchange
-from arrbench.errors import one_line
+from arrbench import exchange, plain
+from arrbench.errors import ContractError, one_line, shown
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
-from arrbench.plugins import ranker_class
+from arrbench.plugins import ranker_class, set_apart
 from arrbench.ranker import Context, Generative, Query, Ranker, Ranking, asked_for
 from arrbench.record import Seconds
 
@@ -59,9 +63,11 @@ class Parent:
     training_log: Path
     _last: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
+    _saying: threading.Lock = field(default_factory=threading.Lock)  # a ranker may report from threads
 
     def say(self, event: str, **words: object) -> None:
-        self.connection.send_bytes(json.dumps({"event": event, **words}).encode())
+        with self._saying:
+            self.connection.send_bytes(dumps({"event": event, **words}).encode())
 
     def wait_for_turn(self) -> None:
         """Block until the parent lets this trial run alone."""
@@ -75,19 +81,28 @@ class Parent:
 
     def report(self, phase: str, done: int, total: int, /, **figures: float) -> None:
         """A ranker's progress: figures are kept in training.jsonl, the parent hears at most ten a second."""
+        phase = one_line(plain.text("report(phase, …)", phase))
+        steps, of = plain.amount("report(…, done, …)", done), plain.amount("report(…, total)", total)
         now = time.perf_counter()
         if figures:
-            line = {"phase": phase, "step": done, "seconds": round(now - self._started, 3), **figures}
+            line = {"phase": phase, "step": steps, "seconds": round(now - self._started, 3)}
             with self.training_log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        if now - self._last >= REPORT_EVERY_S or done >= total:
+                log.write(dumps({**line, **_reported(figures)}) + "\n")
+        if now - self._last >= REPORT_EVERY_S or steps >= of:
             self._last = now
-            self.say("progress", phase=phase, done=done, total=total)
+            self.say("progress", phase=phase, done=steps, total=of)
+
+
+def _reported(figures: Mapping[str, object]) -> dict[str, int | float | str]:
+    """Figures as JSON has them: a loss that diverges is the text `NaN` or `Infinity`, and no failure."""
+    numbers = {one_line(k): plain.figure(f"report(…, {k}=…)", v) for k, v in figures.items()}
+    return {k: v if isfinite(v) else dumps(v) for k, v in numbers.items()}
 
 
 def main(address: str, job_file: str) -> int:
     """Run the job and tell the parent how it ended; 0 when it ended well."""
-    job = Job(**json.loads(Path(job_file).read_text(encoding="utf-8")))
+    set_apart()
+    job = Job(**loads(Path(job_file).read_text(encoding="utf-8")))
     out = Path(job.out)
     with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
         parent = Parent(connection, out / "training.jsonl")
@@ -95,10 +110,12 @@ def main(address: str, job_file: str) -> int:
         try:
             figures = _trial(job, parent)
         except BaseException as error:
-            traceback.print_exc()
-            parent.say("failed", error=f"{type(error).__name__}: {one_line(error)}")
+            with contextlib.suppress(Exception):  # the plugin may have closed the log
+                traceback.print_exc()
+            kind = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
+            parent.say("failed", error=f"{kind}{one_line(error)}")
             return 1
-        (out / "worker.json").write_text(json.dumps(figures), encoding="utf-8")
+        (out / "worker.json").write_text(dumps(figures), encoding="utf-8")
         parent.say("done")
     return 0
 
@@ -139,9 +156,10 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     )
     if isinstance(ranker, Generative):
         _generate(ranker, queries, out / "generations.jsonl", parent)
+    audited: Mapping[str, plain.Fact] = {}
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        ranker.facts.update(ranker.audit(queries, most))
+        audited = plain.facts("audit()", ranker.audit(queries, most))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")
@@ -149,10 +167,14 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         "phases": {name: seconds.model_dump() for name, seconds in phases.items()},
         "rss_increase_mb": (resources.peak_rss() - baseline_rss) / resources.MIB,
         "device_peak_mb": _device_peak(job.device),
-        "parameters": ranker.parameters,
-        "index_bytes": ranker.index_bytes,
-        "facts": ranker.facts,
+        "parameters": _count("parameters", ranker.parameters),
+        "index_bytes": _count("index_bytes", ranker.index_bytes),
+        "facts": {**plain.facts("facts", ranker.facts), **audited},
     }
+
+
+def _count(what: str, value: object) -> int | None:
+    return None if value is None else plain.whole(what, value)
 
 
 def _timed_phases(
@@ -208,17 +230,51 @@ def _generate(ranker: Generative, queries: Sequence[Query], file: Path, parent: 
     parent.say("phase", phase="generate")
     with file.open("w", encoding="utf-8") as lines:
         for query, generated in zip(queries, ranker.generate(queries, GENERATED_BEAMS), strict=True):
-            lines.write(json.dumps({"id": query.id, "generated": generated}, ensure_ascii=False) + "\n")
+            where = f"generate() for query {query.id!r}"
+            line = {"id": query.id, "generated": _spelt(where, generated)}
+            lines.write(dumps(line, ensure_ascii=False) + "\n")
+
+
+def _spelt(where: str, generated: object) -> list[str | None]:
+    if isinstance(generated, str) or not isinstance(generated, Sequence):
+        raise ContractError(f"{where} is {shown(generated)}; it must be a list of document ids and None")
+    return [None if d is None else plain.text(where, d) for d in generated]
 
 
 def _write_rankings(file: Path, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
-    """As returned, unchecked: the parent checks. A wrong number of rankings shows there, too."""
+    """As returned, as plain ids and numbers: whether they are right, and enough, the parent checks."""
     with file.open("w", encoding="utf-8") as lines:
         for i, ranking in enumerate(rankings):
             query_id = queries[i].id if i < len(queries) else None
-            scores = [float(s) for s in ranking.scores]
-            line = {"id": query_id, "ids": [str(d) for d in ranking.ids], "scores": scores}
-            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+            where = f"ranking {i + 1}" if query_id is None else f"the ranking of query {query_id!r}"
+            ids = [d if type(d) is str else _document_id(where, d) for d in _listed(where, ranking, "ids")]
+            scores = [
+                s if type(s) is float else float(plain.figure(f"a score in {where}", s))
+                for s in _listed(where, ranking, "scores")
+            ]
+            line = {"id": query_id, "ids": ids, "scores": scores}
+            try:
+                lines.write(dumps(line, ensure_ascii=False) + "\n")
+            except UnicodeEncodeError as error:
+                held = shown(error.object[error.start : error.end])
+                raise ContractError(f"an id in {where} holds {held}, which is no character") from error
+
+
+def _listed(where: str, ranking: object, part: str) -> list[object]:
+    """The ids or scores of a ranking: a list, a tuple, an array or a tensor of them."""
+    if not isinstance(ranking, Ranking):
+        raise ContractError(f"{where} is {shown(ranking)}; it must be a Ranking(ids, scores)")
+    held = getattr(ranking, part)
+    made = held.tolist() if callable(getattr(held, "tolist", None)) else held
+    if isinstance(made, str) or not isinstance(made, Sequence):
+        raise ContractError(f"{part} of {where} is {shown(held)}; it must be a sequence")
+    return list(made)
+
+
+def _document_id(where: str, held: object) -> str:
+    if isinstance(held, Integral) and not isinstance(held, bool):
+        return str(int(held))
+    return plain.text(f"an id in {where}", held)
 
 
 if __name__ == "__main__":

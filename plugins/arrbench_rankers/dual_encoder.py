@@ -65,6 +65,7 @@ class DualEncoder(Ranker):
         "torch",
         "sentence_transformers",
         "transformers.models.llama.modeling_llama",
+        "accelerate",
         "faiss",
     )
     options: DualEncoderOptions
@@ -86,6 +87,10 @@ class DualEncoder(Ranker):
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.weights(options.backbone, context)  # type: ignore[attr-defined]
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import schedule, trained, with_answers

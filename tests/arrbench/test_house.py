@@ -13,12 +13,15 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "options", "ties", "separately", "lines", "kept", "pip_archive"),
+    ("errors", "ties", "separately", "lines", "kept", "pip_archive", "exit_status", "contents"),
+    ("options", "plain", "source", "versions", "respondent"),
     ("ranker", "task"),
+    ("declared",),
     ("plugins",),
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
-    ("measure",),
-    ("store", "trial", "worker", "launch"),
+    ("measure", "protocol"),
+    ("store", "trial", "worker", "launch", "conversation"),
+    ("choosing",),
     ("execution", "candidates"),
     ("outcome",),
     ("leaderboard", "planning"),

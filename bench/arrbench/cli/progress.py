@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -41,7 +40,7 @@ class Bars:
         self._phases: dict[str, str] = {}
 
     def started(self, name: str) -> None:
-        self._lines[name] = self._progress.add_task(escape(name), total=None, phase="start")
+        self._lines[name] = self._progress.add_task(name, total=None, phase="start")
 
     def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None:
         line = self._lines[name]
@@ -55,7 +54,8 @@ class Bars:
         self._progress.remove_task(self._lines.pop(name))
         self._progress.advance(self._whole)
         if error:
-            self._progress.console.print(f"[red]failed[/] {escape(name)}: {escape(error)}", highlight=False)
+            failure = Text.assemble(("failed", "red"), f" {name}: {error}")
+            self._progress.console.print(failure, highlight=False)
 
 
 @contextmanager
@@ -67,8 +67,8 @@ def watching(trials: int, silent: bool) -> Iterator[Watcher]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("[cyan]{task.fields[phase]}"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[phase]}", style="cyan", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         RateColumn(),

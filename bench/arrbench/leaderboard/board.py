@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from arrbench import plugins, spec
+from arrbench.choosing import choose
 from arrbench.errors import UsageError
 from arrbench.leaderboard.export import to_csv
 from arrbench.leaderboard.growth import PICTURE, draw, growth, growth_markdown
@@ -20,7 +21,6 @@ from arrbench.leaderboard.rows import tables
 from arrbench.outcome import per_query
 from arrbench.record import Record, row
 from arrbench.store import RECORD, Store
-from arrbench.trial import choose
 
 BOARD = "board.toml"
 PUBLISHED = (RECORD, "run.trec.gz", "samples.npz", "training.jsonl")  # no model, and no log with its paths
