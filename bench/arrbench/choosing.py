@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -69,6 +70,16 @@ def _foreign(plugin: Plugin, asked: Spec) -> bool:
 @cache
 def _asker() -> Respondent:
     return Respondent("arrbench.choosing")
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Ask third parties' rankers in a new process, in the environment as it is now, and end it afterwards."""
+    _asker().close()
+    try:
+        yield
+    finally:
+        _asker().close()
 
 
 def _choose(asked: Spec) -> RankerChoice:

@@ -108,7 +108,10 @@ def _number(value: object) -> int | float | None:
     held = _scalar(value)
     if isinstance(held, bool) or not isinstance(held, Real):
         return None
-    return int(held) if isinstance(held, Integral) else float(held)
+    try:
+        return int(held) if isinstance(held, Integral) else float(held)
+    except OverflowError:  # a fraction beyond what a float holds
+        return None
 
 
 def _scalar(value: object) -> object:

@@ -83,8 +83,8 @@ class Plan:
 def plan(experiment: Experiment) -> Plan:
     """Check every word of the experiment and find what is already recorded; UsageError otherwise."""
     _check(experiment)
-    choices = _choose_rankers(experiment.rankers)
-    with offline_switches(experiment.offline):
+    with offline_switches(experiment.offline), choosing.asking():
+        choices = _choose_rankers(experiment.rankers)
         device = devices.choose(experiment.device)
         task, facts, test = load_task(
             experiment.task,

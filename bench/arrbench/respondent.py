@@ -7,6 +7,7 @@ takes too long is told with its cause, and the next request goes to a new child.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import queue
@@ -41,7 +42,12 @@ class Respondent:
         process ended or took too long.
         """
         try:
+            if self._process is not None:
+                with contextlib.suppress(_DiedError):  # of what another plugin did to it, as may be
+                    return self._answer(who, request)
             return self._answer(who, request)
+        except _DiedError as error:
+            raise UsageError(str(error)) from None
         except UsageError:
             raise
         except BaseException:  # an interrupt: nobody is left to hear the answer
@@ -64,14 +70,17 @@ class Respondent:
         process = self._started()
         assert process.stdin is not None
         with contextlib.suppress(OSError):  # it ended between two requests, which the next line says
-            process.stdin.write(json.dumps(request).encode() + b"\n")
+            # The child finds the modules that this process would, changes to its path included.
+            path = [str(p) for p in sys.path]
+            process.stdin.write(json.dumps({"path": path, "request": request}).encode() + b"\n")
             process.stdin.flush()
         doing, limit = "when its process started", START_S
         while True:
             try:
                 line = self._line(process, limit)
             except TimeoutError:
-                self._fail(f"{who} did not finish in {limit:g} s {doing}")
+                self.close()
+                raise UsageError(f"{who} did not finish in {limit:g} s {doing}") from None
             if line is None:
                 self._fail(f"{who} ended the process that asked it: {self._status()}, {doing}")
             match self._read(who, line):
@@ -100,9 +109,6 @@ class Respondent:
             assert self._process.stdout is not None
             reading = (self._process.stdout, self._lines)
             threading.Thread(target=_read_lines, args=reading, daemon=True).start()
-            with contextlib.suppress(OSError):
-                # The child finds the modules that this process would, changes to its path included.
-                self._process.stdin.write(json.dumps([str(p) for p in sys.path]).encode() + b"\n")
         return self._process
 
     def _line(self, process: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
@@ -127,7 +133,11 @@ class Respondent:
 
     def _fail(self, message: str) -> NoReturn:
         self.close()
-        raise UsageError(message)
+        raise _DiedError(message)
+
+
+class _DiedError(Exception):
+    """The child ended, or no longer says what can be understood."""
 
 
 def _read_lines(pipe: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
@@ -154,12 +164,15 @@ def respond(handle: Callable[[Any, Doing], Any]) -> None:
     def doing(what: str, limit_s: float) -> None:
         say({"doing": what, "limit_s": limit_s})
 
-    sys.path[:] = json.loads(requests.readline())
-    for request in requests:
+    for line in requests:
         try:
-            answer = handle(json.loads(request), doing)
-            say({"answer": answer})
+            asked = json.loads(line)
+            if asked["path"] != sys.path:
+                sys.path[:] = asked["path"]
+                importlib.invalidate_caches()
+            say({"answer": handle(asked["request"], doing)})
         except (UsageError, TrialError) as error:
             say({"fault": str(error)})
         except BaseException as error:
             say({"raised": f"{type(error).__name__}: {one_line(error) or 'no message'}"})
+    os._exit(0)  # whatever threads a plugin has left running

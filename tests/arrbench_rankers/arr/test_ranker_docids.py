@@ -76,7 +76,7 @@ def test_a_scheme_of_another_distribution_works_and_is_in_the_record_s_key(split
     assert ranker.rank(split.queries, 5)[0].ids[0] == "dog"
     bird, numbered = (ranker._index.name(d) for d in ("bird", "song bird"))
     assert numbered[:-1] == bird
-    own, theirs = (Arr.weights(Arr.Options(docid=d), Context())["docid"] for d in ("name", "backwards"))
+    own, theirs = (Arr.inputs(Arr.Options(docid=d), Context())["docid"] for d in ("name", "backwards"))
     assert own.startswith("arrbench ")
     assert theirs.startswith("speller 1.0 ")
 
