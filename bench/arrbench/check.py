@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from arrbench.errors import UsageError
-from arrbench.plugins import GROUPS, Plugin, find, import_seconds, installed, loaded, set_apart
+from arrbench.plugins import GROUPS, IMPORT_S, Plugin, find, installed, loaded, set_apart
 from arrbench.respondent import Doing, Respondent, respond
 
 
@@ -29,7 +29,7 @@ def _fault(checker: Respondent, plugin: Plugin) -> str | None:
 
 
 def _imported(request: Any, doing: Doing) -> None:
-    doing("when imported", import_seconds())
+    doing("when imported", IMPORT_S)
     loaded(Plugin(**request))
 
 

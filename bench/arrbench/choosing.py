@@ -125,11 +125,11 @@ def _options(asked: Spec) -> tuple[Plugin, type[Ranker], BaseOptions]:
 
 def _answer(request: Any, doing: Doing) -> Any:
     asked = Spec(**request["asked"])
-    doing("when imported", plugins.import_seconds())
+    doing("when imported", plugins.IMPORT_S)
     plugins.ranker_class(asked.name)
     match request["what"]:
         case "choose":
-            doing("when its options were read", plugins.import_seconds())
+            doing("when its options were read", plugins.IMPORT_S)
             return _CHOICE.dump_python(_choose(asked), mode="json")
         case "check":
             doing("in check()", ANSWER_S)

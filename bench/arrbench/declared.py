@@ -23,9 +23,11 @@ def check_ranker(cls: type[object]) -> None:
     for name in texts("libraries", _attribute(cls, "libraries")):
         if not all(part.isidentifier() for part in name.split(".")):
             raise ContractError(f"libraries names {name!r}; each must be a module's name, as `import` takes")
-    settings, known = _attribute(cls, "settings"), get_args(Setting)
-    if not isinstance(settings, set | frozenset) or not settings or not settings <= set(known):
-        raise ContractError(f"settings is {shown(settings)}; it must be a frozenset of {' and '.join(known)}")
+    settings, there_are = _attribute(cls, "settings"), get_args(Setting)
+    if not isinstance(settings, set | frozenset) or not settings or not settings <= set(there_are):
+        raise ContractError(
+            f"settings is {shown(settings)}; it must be a frozenset of {' and '.join(there_are)}"
+        )
 
 
 def check_task(cls: type[object]) -> None:

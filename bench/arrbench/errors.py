@@ -11,7 +11,7 @@ _SHOWN = 60  # characters of a value that a message shows
 
 def readable(value: object) -> str:
     """A text, or what `str` gives, that every file and terminal can carry: unfit characters are escaped."""
-    return _UNFIT.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), _text(value))
+    return _UNFIT.sub(lambda unfit: unfit[0].encode("unicode_escape").decode("ascii"), _text(value))
 
 
 def one_line(message: object) -> str:

@@ -23,6 +23,7 @@ from arrbench import exit_status
 from arrbench.errors import TrialError, UsageError, one_line
 
 Doing = Callable[[str, float], None]  # what is done next, and the seconds that it may take
+TIMEOUT = "ARRBENCH_PLUGIN_TIMEOUT"  # the environment variable: seconds instead of those that are asked for
 START_S = 60.0
 _POLL_S = 0.1
 
@@ -74,18 +75,18 @@ class Respondent:
             path = [str(p) for p in sys.path]
             process.stdin.write(json.dumps({"path": path, "request": request}).encode() + b"\n")
             process.stdin.flush()
-        doing, limit = "when its process started", START_S
+        doing, limit = "when its process started", max(START_S, _seconds(START_S))
         while True:
             try:
                 line = self._line(process, limit)
             except TimeoutError:
                 self.close()
-                raise UsageError(f"{who} did not finish in {limit:g} s {doing}") from None
+                raise UsageError(f"{who} did not finish in {limit:g} s {doing} (limit: ${TIMEOUT})") from None
             if line is None:
                 self._fail(f"{who} ended the process that asked it: {self._status()}, {doing}")
             match self._read(who, line):
                 case {"doing": str(doing), "limit_s": int() | float() as limit}:
-                    continue
+                    limit = _seconds(limit)
                 case {"answer": answer}:
                     return answer
                 case {"fault": str(fault)}:
@@ -138,6 +139,17 @@ class Respondent:
 
 class _DiedError(Exception):
     """The child ended, or no longer says what can be understood."""
+
+
+def _seconds(usual: float) -> float:
+    given = os.environ.get(TIMEOUT)
+    try:
+        seconds = usual if given is None else float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"{TIMEOUT}={given} is no number of seconds above 0")
+    return seconds
 
 
 def _read_lines(pipe: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:

@@ -67,16 +67,16 @@ def _providers(modules: frozenset[str]) -> Mapping[str, frozenset[str]]:
     distribution's list of files: here a distribution of the module's own name is believed, and for
     the others the lists are searched as text.
     """
-    found = {m: {m} for m in modules if installed(m)}
-    sought = {m: _installs(m) for m in modules - found.keys()}
+    providers = {m: {m} for m in modules if installed(m)}
+    sought = {m: _installs(m) for m in modules - providers.keys()}
     if sought:
         for distribution in metadata.distributions():
             listed = distribution.read_text("top_level.txt")
             files = None if listed is not None else distribution.read_text("RECORD") or ""
             for module, installs in sought.items():
                 if module in listed.split() if listed is not None else installs.search(files or ""):
-                    found.setdefault(module, set()).add(distribution.name)
-    return {module: frozenset(names) for module, names in found.items()}
+                    providers.setdefault(module, set()).add(distribution.name)
+    return {module: frozenset(names) for module, names in providers.items()}
 
 
 def _installs(module: str) -> re.Pattern[str]:

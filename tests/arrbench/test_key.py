@@ -168,15 +168,15 @@ def test_a_module_that_stands_alone_counts_with_what_its_distribution_installs(
 def test_of_a_namespace_only_the_plugin_s_own_part_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, other = tmp_path / "own", tmp_path / "other"
-    install(own, "space-own", "1.0", {"space/own/__init__.py": "", "space/own/data.bin": "a"})
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    install(ours, "space-own", "1.0", {"space/own/__init__.py": "", "space/own/data.bin": "a"})
     install(other, "space-other", "1.0", {"space/other/__init__.py": ""})
-    for folder in (own, other):
+    for folder in (ours, other):
         monkeypatch.syspath_prepend(folder)
     before = source.of("space.own", "space-own")
     (other / "space/other/__init__.py").write_text("x = 1")
     assert source.of("space.own", "space-own") == before
-    (own / "space/own/data.bin").write_text("b")
+    (ours / "space/own/data.bin").write_text("b")
     assert source.of("space.own", "space-own") != before
     with pytest.raises(ModuleNotFoundError, match=r"there is no module 'space\.absent'"):
         source.of("space.absent", "space-own")

@@ -14,7 +14,7 @@ ON_IMPORT = {
     "exit": "calls sys.exit(0) when imported",
     "os-exit": "ended the process that asked it: exited with status 0, when imported",
     "segfault": "ended the process that asked it: killed by signal 11 (SIGSEGV), when imported",
-    "hang": "did not finish in 2 s when imported",
+    "hang": "did not finish in 4 s when imported (limit: $ARRBENCH_PLUGIN_TIMEOUT)",
     "interrupt": "raised KeyboardInterrupt: no message, when imported",
 }
 CLASSES = {
@@ -59,7 +59,7 @@ def refused(answer: Any, plugin: str, says: str) -> None:
 def on_import(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is said of a plugin whose import does that, under a short limit."""
     monkeypatch.setenv("HOSTILE_IMPORT", request.param)
-    monkeypatch.setenv("ARRBENCH_IMPORT_TIMEOUT", "2" if request.param == "hang" else "60")
+    monkeypatch.setenv("ARRBENCH_PLUGIN_TIMEOUT", "4" if request.param == "hang" else "60")
     return ON_IMPORT[request.param]
 
 
@@ -103,15 +103,15 @@ def test_list_check_names_every_faulty_class_and_goes_on(
     monkeypatch.setenv("HOSTILE_IMPORT", "segfault")
     answer = arrbench("list", "--check", "--json", distributions=HOSTILE)
     assert answer.status == 1
-    found = {(p["kind"], p["name"]): p["status"] for p in json.loads(answer.out)["plugins"]}
+    statuses = {(p["kind"], p["name"]): p["status"] for p in json.loads(answer.out)["plugins"]}
     for name, says in CLASSES.items():
-        assert found["ranker", name].startswith(f"ranker {name!r} of hostile 1.0: {says}")
-    assert found["ranker", "on-import"].endswith(ON_IMPORT["segfault"])
-    assert found["task", "on-import"].endswith(ON_IMPORT["segfault"])
+        assert statuses["ranker", name].startswith(f"ranker {name!r} of hostile 1.0: {says}")
+    assert statuses["ranker", "on-import"].endswith(ON_IMPORT["segfault"])
+    assert statuses["task", "on-import"].endswith(ON_IMPORT["segfault"])
     for name in ("task-headline", "task-measures"):
-        assert TASKS[name] in found["task", name]
+        assert TASKS[name] in statuses["task", name]
     for name in ("counter", "bm25", "check-raises"):
-        assert found["ranker", name] == "ok"
+        assert statuses["ranker", name] == "ok"
 
 
 @pytest.mark.parametrize("name", ["no-tuning", "options-raise", "abstract", *METHODS])
@@ -155,3 +155,13 @@ def test_the_harness_s_own_plugins_are_asked_in_this_process(monkeypatch: pytest
 
     monkeypatch.setattr(Respondent, "ask", refuse)
     plan(Experiment(["bm25", "cascade", "arr"], "synth:docs=100", device="cpu"))
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "0"])
+def test_a_limit_that_is_no_time_is_refused(
+    arrbench: Any, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("ARRBENCH_PLUGIN_TIMEOUT", seconds)
+    answer = arrbench("run", "--rankers", "counter", *TOY)
+    assert answer.status == 2
+    assert answer.err == f"arrbench: ARRBENCH_PLUGIN_TIMEOUT={seconds} is no number of seconds above 0\n"
