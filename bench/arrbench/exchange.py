@@ -1,7 +1,8 @@
 """The folder through which a trial's process gets its data: all a ranker may see, and no more.
 
-Written by the parent, read by the worker: corpus, judged train and dev queries, and the test
-queries without their judgments, which stay with the parent. Plain JSON lines.
+Written by the parent, read by the worker: corpus and judged train and dev queries. The test queries are a
+file apart, which a worker gets once it has nothing left to do but be timed; their judgments stay with
+the parent. Plain JSON lines.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
+
+QUERIES = "queries.jsonl"
 
 
 def limited(split: Split, limit: int | None) -> Split:
@@ -38,9 +41,13 @@ def write(folder: Path, task: Task, limit: int | None) -> None:
     folder.mkdir(parents=True)
     test = limited(task.split("test"), limit)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", (_query(q) for q in test.queries))
     for name in ("train", "dev"):
         _write_split(folder, name, limited(task.split(name), limit))
+
+
+def packed_queries(test: Split) -> bytes:
+    """The test queries as the file that a worker gets when it is to be timed; `read_queries` reads it."""
+    return "".join(json.dumps(_query(q), ensure_ascii=False) + "\n" for q in test.queries).encode()
 
 
 def read_corpus(folder: Path) -> Corpus:
@@ -48,7 +55,7 @@ def read_corpus(folder: Path) -> Corpus:
 
 
 def read_queries(folder: Path) -> list[Query]:
-    return [_as_query(line) for line in _read_lines(folder / "queries.jsonl")]
+    return [_as_query(line) for line in _read_lines(folder / QUERIES)]
 
 
 def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:

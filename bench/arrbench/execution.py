@@ -14,7 +14,11 @@ from typing import Any, Literal, Protocol
 
 from arrbench import exit_status
 from arrbench.conversation import Conversations
+from arrbench.errors import one_line
+from arrbench.exchange import QUERIES
 from arrbench.launch import Launcher
+from arrbench.measure import resources
+from arrbench.measure.observed import Observed, observed
 from arrbench.worker import Job
 
 _POLL_S = 0.05
@@ -23,7 +27,13 @@ _LAST_WORDS_S = 1.0  # for what a worker that ended said last, where a process t
 
 State = Literal["training", "waiting", "alone", "done"]
 # In which state a worker may say what changes it: one that is not alone can't be timed.
-_IN_TURN: Mapping[str, State] = {"ready": "training", "timing": "alone", "timed": "alone", "done": "alone"}
+_IN_TURN: Mapping[str, State] = {
+    "ready": "training",
+    "queries": "alone",
+    "timing": "alone",
+    "timed": "alone",
+    "done": "alone",
+}
 
 
 class Watcher(Protocol):
@@ -36,12 +46,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a worker ended: its error if it failed, and the parent's own clock over its timed phases."""
+    """How a worker ended: its error if it failed, and its timed scenarios as the parent saw them."""
 
     name: str
     error: str | None
-    wall_ms: Mapping[str, float]
-    claimed_ms: Mapping[str, float]
+    scenarios: Mapping[str, Observed]
 
 
 @dataclass
@@ -51,16 +60,18 @@ class _Worker:
     state: State = "training"
     connection: Connection | None = None
     silent: bool = False  # whether its end of the connection is closed
+    pid: int = 0
     phase: str = "start"
     phase_started: float = field(default_factory=time.monotonic)
     error: str | None = None
-    wall_ms: dict[str, float] = field(default_factory=dict)
-    claimed_ms: dict[str, float] = field(default_factory=dict)
+    before: resources.Usage = field(default_factory=lambda: resources.Usage(0.0))
+    scenarios: dict[str, Observed] = field(default_factory=dict)
 
 
 class Execution:
     """Runs jobs to their end. At most `side_by_side` train at once; a timed phase has the machine.
 
+    `test_queries` are written into a worker's folder when it has nothing left to do but be timed.
     `background` are processes of the parent's own (compilations) that no timed phase may meet.
     """
 
@@ -71,6 +82,7 @@ class Execution:
         watcher: Watcher,
         side_by_side: int,
         timeout_s: float,
+        test_queries: bytes,
         background: Sequence[subprocess.Popen[Any]] = (),
     ) -> None:
         self._launcher = launcher
@@ -78,6 +90,7 @@ class Execution:
         self._side_by_side = side_by_side
         self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
         self._timeout_s = timeout_s
+        self._test_queries = test_queries
         self._background = background
         self._conversations = Conversations(bytes.fromhex(key))
         self._alive: dict[str, _Worker] = {}
@@ -156,25 +169,41 @@ class Execution:
             self._expel(worker, f"told the harness {event!r} out of turn")
             return
         match event:
+            case "hello":
+                worker.pid = worker.pid or message["pid"]
             case "phase":
                 self._enter(worker, message["phase"])
             case "progress":
                 self._watcher.progress(worker.name, message["phase"], message["done"], message["total"])
+            case "queries":
+                self._hand_over_queries(worker)
             case "timing":
+                worker.before = resources.usage(worker.pid)
                 self._enter(worker, f"rank ({message['scenario']})")
                 self._answer(worker)
             case "ready":
                 worker.state = "waiting"
                 self._enter(worker, "waiting for its turn")
             case "timed":
-                elapsed = time.monotonic() - worker.phase_started
-                worker.wall_ms[message["scenario"]] = elapsed * 1e3
-                worker.claimed_ms[message["scenario"]] = message["milliseconds"]
+                wall = time.monotonic() - worker.phase_started
+                used = resources.usage(worker.pid)
+                worker.scenarios[message["scenario"]] = observed(
+                    wall, worker.before, used, message["milliseconds"] / 1e3, message["calls"]
+                )
             case "failed":
                 worker.error = message["error"]
             case "done":
                 worker.state = "done"
                 self._enter(worker, "done")
+
+    def _hand_over_queries(self, worker: _Worker) -> None:
+        try:
+            worker.file.with_name(QUERIES).unlink(missing_ok=True)  # a link that leads out of the folder
+            worker.file.with_name(QUERIES).write_bytes(self._test_queries)
+        except OSError as error:
+            self._expel(worker, f"its folder can't take the test queries: {one_line(error)}")
+            return
+        self._answer(worker)
 
     def _enter(self, worker: _Worker, phase: str) -> None:
         worker.phase, worker.phase_started = phase, time.monotonic()
@@ -191,7 +220,7 @@ class Execution:
             del self._alive[file]
             if worker.state != "done" and worker.error is None:
                 worker.error = f"{exit_status.in_words(status)} in phase {worker.phase!r}"
-            yield Ending(worker.name, worker.error, worker.wall_ms, worker.claimed_ms)
+            yield Ending(worker.name, worker.error, worker.scenarios)
 
     def _end_overdue(self) -> None:
         for worker in self._alive.values():
@@ -206,22 +235,6 @@ class Execution:
                         else f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
                     )
                 self._launcher.kill(worker.file)
-
-
-def clock_mismatch(ending: Ending) -> str | None:
-    """Whether a worker's samples add up to what the parent saw: its clock bounds them.
-
-    The sum can't exceed the parent's wall clock, and can't be far below it either: between two
-    timed calls the harness spends microseconds.
-    """
-    for scenario, wall in ending.wall_ms.items():
-        claimed = ending.claimed_ms[scenario]
-        if claimed > wall or claimed < 0.5 * (wall - 2_000.0):
-            return (
-                f"clock mismatch: the {scenario} scenario's samples add up to {claimed:.0f} ms, "
-                f"the parent's clock saw {wall:.0f} ms"
-            )
-    return None
 
 
 def quiet() -> Watcher:

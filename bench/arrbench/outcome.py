@@ -14,13 +14,15 @@ import numpy as np
 
 from arrbench import protocol
 from arrbench.errors import ContractError, TrialError, one_line
-from arrbench.execution import Ending, clock_mismatch
+from arrbench.exchange import QUERIES
+from arrbench.execution import Ending
 from arrbench.measure import latency, resources
+from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
 from arrbench.plain import readable_json
 from arrbench.ranker import Query, Ranking, asked_for
-from arrbench.record import Memory, Record
+from arrbench.record import Memory, Record, Seconds
 from arrbench.store import RECORD
 from arrbench.task import Split
 from arrbench.trial import Trial
@@ -28,6 +30,7 @@ from arrbench.trial import Trial
 AGREEMENT_CUTOFF = 10
 # What a worker leaves for the parent to read, and a record does not keep.
 WORKINGS = (
+    QUERIES,
     "rankings.jsonl",
     "single.jsonl",
     "timing.npz",
@@ -66,10 +69,10 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
     _make_ready(folder)
-    error = ending.error or clock_mismatch(ending)
+    error = ending.error or _fault_of_timing(trial, ending)
     try:
         if error is None:
-            return _measured(trial, test, folder)
+            return _measured(trial, test, folder, ending.scenarios)
     except TrialError as broken:
         error = str(broken)
     except Exception as broken:  # nothing that a worker leaves may end the run of the others
@@ -97,7 +100,18 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _measured(trial: Trial, test: Split, folder: Path) -> Record:
+def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
+    """What the parent saw of a scenario that its samples can't stand for."""
+    for name, seen in ending.scenarios.items():
+        if mismatch := seen.mismatch():
+            return f"clock mismatch in the {name} scenario: {mismatch}"
+        on_cpu = trial.conditions.device == "cpu"  # a driver's threads beside an accelerator are no cheat
+        if on_cpu and (threads := seen.too_many_threads(trial.conditions.threads)):
+            return f"too many threads in the {name} scenario: {threads}"
+    return None
+
+
+def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
     worker = protocol.read_figures(folder / "worker.json")
     answers = _read_answers(folder / "rankings.jsonl", test, k)
@@ -114,17 +128,24 @@ def _measured(trial: Trial, test: Split, folder: Path) -> Record:
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
     phases = worker.phases
+    first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
+    cached = latency.from_cache(first_ms, repeats_ms)
+    busy = [s.contended for s in scenarios.values()] + [resources.contended(s) for s in phases.values()]
     return Record(
         status="ok",
         **_described(trial),
         n_empty=sum(not answers.rankings[q.id].ids for q in queries),
         n_failed=0,
         metrics={name: float(np.mean(values)) for name, values in measured.items()},
-        latency_ms=latency.summary(single_ms.tolist()),
-        throughput_qps=latency.queries_per_second(batch_ms.tolist(), len(queries)),
+        latency_ms=latency.summary(first_ms),
+        repeats_ms=latency.summary(repeats_ms),
+        repeat_agreement=worker.repeat_agreement,
+        answers_cached=cached,
+        throughput_qps=None if cached else latency.queries_per_second(batch_ms.tolist(), len(queries)),
         batch_size=len(queries),
         single_batch_agreement=_agreement(queries, answers, single),
-        contended=trial.conditions.device == "cpu" and any(resources.contended(s) for s in phases.values()),
+        contended=trial.conditions.device == "cpu" and any(busy),
+        scenarios={name: Seconds(wall=s.wall, cpu=s.cpu) for name, s in scenarios.items()},
         memory=Memory(
             rss_increase_mb=worker.rss_increase_mb,
             device_peak_mb=worker.device_peak_mb,

@@ -78,6 +78,12 @@ def text(what: str, value: object) -> str:
     return readable(value)
 
 
+def identifier(what: str, value: object) -> str:
+    """A document's id: a text, or a whole number as one; else ContractError naming `what`."""
+    number = _number(value)
+    return str(number) if isinstance(number, int) else text(what, value)
+
+
 def texts(what: str, value: object) -> tuple[str, ...]:
     """A tuple or list of texts, else ContractError naming `what`."""
     if isinstance(value, str) or not isinstance(value, Sequence):

@@ -42,6 +42,7 @@ class Said(BaseModel):
 class Hello(Said):
     event: Literal["hello"]
     job: str
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Phase(Said):
@@ -60,6 +61,10 @@ class Ready(Said):
     event: Literal["ready"]
 
 
+class Queries(Said):
+    event: Literal["queries"]
+
+
 class Timing(Said):
     event: Literal["timing"]
     scenario: str
@@ -69,6 +74,7 @@ class Timed(Said):
     event: Literal["timed"]
     scenario: str
     milliseconds: Amount
+    calls: Count
 
 
 class Failed(Said):
@@ -89,6 +95,7 @@ class Figures(Said):
     parameters: Count | None
     index_bytes: Count | None
     facts: dict[str, StrictBool | Whole | Finite | StrictStr]
+    repeat_agreement: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None
 
 
 class Answer(Said):
@@ -107,7 +114,10 @@ class Generations(Said):
 
 
 _MESSAGE: TypeAdapter[Any] = TypeAdapter(
-    Annotated[Hello | Phase | Progress | Ready | Timing | Timed | Failed | Done, Field(discriminator="event")]
+    Annotated[
+        Hello | Phase | Progress | Ready | Queries | Timing | Timed | Failed | Done,
+        Field(discriminator="event"),
+    ]
 )
 
 

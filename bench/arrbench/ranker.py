@@ -132,7 +132,7 @@ class Ranker(ABC):
         self.context = context
         self.parameters: int | None = None  # learnt numbers in the model
         self.index_bytes: int | None = None  # what index() made, in bytes
-        self.facts: dict[str, float | int | str | bool] = {}  # counted events, kept in the record
+        self.facts: dict[str, float | int | str | bool] = {}  # counted events; see `rank`
 
     @classmethod  # noqa: B027 - optional, not abstract
     def check(cls, options: BaseOptions) -> None:
@@ -164,7 +164,11 @@ class Ranker(ABC):
 
     @abstractmethod
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        """The timed path: one Ranking a query, at most k documents each, tokenization included."""
+        """The timed path: one Ranking a query, at most k documents each, tokenization included.
+
+        What it writes into `facts` is of the latest call alone: the record keeps what stands there after
+        a call with all test queries.
+        """
 
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
         """What the ranker can say of its own approximations; asked once, after the timed phases.

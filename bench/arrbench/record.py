@@ -25,7 +25,7 @@ class Seconds(Part):
 
 
 class LatencySummary(Part):
-    """Percentiles of the single-stream samples, in milliseconds; p99 only from 1,000 samples."""
+    """Percentiles of single-stream samples, in milliseconds; p99 only from 1,000 samples."""
 
     p50: float
     p90: float
@@ -82,7 +82,10 @@ class Record(Part):
     dtype: str
     threads: int
     metrics: dict[str, float] = {}
-    latency_ms: LatencySummary | None = None
+    latency_ms: LatencySummary | None = None  # of the pass in which each query is new
+    repeats_ms: LatencySummary | None = None  # of the same queries asked again
+    repeat_agreement: float | None = None  # share of repeated calls with the first call's ids
+    answers_cached: bool = False  # repeats are answered from memory, so that no batch can be timed
     throughput_qps: float | None = None
     batch_size: int | None = None
     single_batch_agreement: float | None = None
@@ -90,6 +93,7 @@ class Record(Part):
     fit_s: Seconds | None = None
     index_s: Seconds | None = None
     warmup_s: Seconds | None = None
+    scenarios: dict[str, Seconds] = {}  # the timed ones by the parent's clock, the worker's children included
     contended: bool = False
     memory: Memory = Memory()
     cvr: float | None = None

@@ -44,10 +44,13 @@ def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="arrbench-") as work, offline_switches(experiment.offline):
         inputs = Path(work) / "inputs"
         exchange.write(inputs, plan.task, experiment.limit)
+        queries = exchange.packed_queries(plan.test)
         environment = _environment(experiment, key, plan.device, Path(work))
         background = _compile_measures(experiment.cache, environment)
         server = launch.launcher(plan.libraries, environment)
-        execution = Execution(server, key, watcher, _side_by_side(plan), experiment.timeout_s, background)
+        execution = Execution(
+            server, key, watcher, _side_by_side(plan), experiment.timeout_s, queries, background
+        )
         try:
             trials = {t.name: t for t in plan.missing}
             staged = {name: store.stage(t.key) for name, t in trials.items()}
@@ -101,6 +104,7 @@ def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
         cache=str(experiment.cache),
         offline=experiment.offline,
         save=experiment.save,
+        rerank=trial.task.setting == "rerank",
     )
 
 

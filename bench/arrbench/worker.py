@@ -14,12 +14,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from json import dumps, loads  # by name, before a plugin is imported that may put its own in their place
 from math import isfinite
 from multiprocessing.connection import Client, Connection
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from arrbench import exchange, plain
 from arrbench.errors import ContractError, one_line, shown
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
+from arrbench.measure.repeats import Repeats
 from arrbench.plugins import ranker_class, set_apart
 from arrbench.ranker import Context, Generative, Query, Ranker, Ranking, asked_for
 from arrbench.record import Seconds
@@ -53,6 +53,7 @@ class Job:
     cache: str
     offline: bool
     save: bool
+    rerank: bool
 
 
 @dataclass
@@ -73,6 +74,12 @@ class Parent:
         """Block until the parent lets this trial run alone."""
         self.say("ready")
         self.connection.recv_bytes()
+
+    def test_queries(self, out: Path) -> list[Query]:
+        """Block until the parent has put the test queries into `out`; nothing sees them before that."""
+        self.say("queries")
+        self.connection.recv_bytes()
+        return exchange.read_queries(out)
 
     def start_clock(self, scenario: str) -> None:
         """Block until the parent's own clock over this scenario runs, so that it bounds the samples."""
@@ -106,7 +113,7 @@ def main(address: str, job_file: str) -> int:
     out = Path(job.out)
     with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
         parent = Parent(connection, out / "training.jsonl")
-        parent.say("hello", job=job_file)
+        parent.say("hello", job=job_file, pid=os.getpid())
         try:
             figures = _trial(job, parent)
         except BaseException as error:
@@ -127,7 +134,6 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     )
     baseline_rss = resources.peak_rss()
     corpus = exchange.read_corpus(inputs)
-    queries = exchange.read_queries(inputs)
     train, dev = (exchange.read_split(inputs, name, corpus) for name in ("train", "dev"))
     phases: dict[str, Seconds] = {}
     _, cls = ranker_class(job.ranker)
@@ -144,9 +150,14 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     parent.say("phase", phase="index")
     with resources.clock(phases, "index_s"):
         ranker.index(corpus)
+    warm_up = latency.warm_up_queries((*dev.queries, *train.queries), corpus, job.rerank, job.k)
+    parent.say("phase", phase="warm-up")
+    with resources.clock(phases, "warmup_s"):
+        latency.warm_up(ranker, warm_up, asked_for(warm_up, job.k), latency.synchronizer(job.device))
+    queries = parent.test_queries(out)
     most = asked_for(queries, job.k)
-    alike = [q for q in dev.queries if (q.candidates is None) == (queries[0].candidates is None)]
-    timed = _timed_phases(ranker, queries, alike or queries, most, job.device, parent, phases)
+    repeats = Repeats(corpus.positions, most)
+    timed, facts = _timed_phases(ranker, queries, most, job.device, parent, repeats)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(
@@ -156,10 +167,9 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     )
     if isinstance(ranker, Generative):
         _generate(ranker, queries, out / "generations.jsonl", parent)
-    audited: Mapping[str, plain.Fact] = {}
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        audited = plain.facts("audit()", ranker.audit(queries, most))
+        facts |= plain.facts("audit()", ranker.audit(queries, most))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")
@@ -169,7 +179,8 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         "device_peak_mb": _device_peak(job.device),
         "parameters": _count("parameters", ranker.parameters),
         "index_bytes": _count("index_bytes", ranker.index_bytes),
-        "facts": {**plain.facts("facts", ranker.facts), **audited},
+        "facts": facts,
+        "repeat_agreement": repeats.agreement,
     }
 
 
@@ -178,28 +189,18 @@ def _count(what: str, value: object) -> int | None:
 
 
 def _timed_phases(
-    ranker: Ranker,
-    queries: Sequence[Query],
-    warm_up_queries: Sequence[Query],
-    k: int,
-    device: str,
-    parent: Parent,
-    phases: dict[str, Seconds],
-) -> dict[str, latency.Timed]:
+    ranker: Ranker, queries: Sequence[Query], k: int, device: str, parent: Parent, repeats: Repeats
+) -> tuple[dict[str, latency.Timed], dict[str, Any]]:
+    """Both scenarios, each under the parent's clock; the ranker's facts are those of the last batch call."""
     sync = latency.synchronizer(device)
-    parent.say("phase", phase="warm-up")
-    with resources.clock(phases, "warmup_s"):
-        latency.warm_up(ranker, warm_up_queries, k, sync)
-    scenarios: dict[str, Callable[[], latency.Timed]] = {
-        "single": lambda: latency.single_stream(ranker, queries, k, sync),
-        "batch": lambda: latency.batch(ranker, queries, k, sync),
-    }
+    scenarios = {"single": latency.single_stream, "batch": latency.batch}
     timed: dict[str, latency.Timed] = {}
     for name, measure in scenarios.items():
         parent.start_clock(name)
-        timed[name] = measure()
-        parent.say("timed", scenario=name, milliseconds=sum(timed[name].samples_ms))
-    return timed
+        timed[name] = measure(ranker, queries, k, sync, repeats)
+        milliseconds = sum(timed[name].samples_ms)
+        parent.say("timed", scenario=name, milliseconds=milliseconds, calls=len(timed[name].samples_ms))
+    return timed, plain.facts("facts", ranker.facts)
 
 
 def _prepare_process(job: Job) -> None:
@@ -246,35 +247,13 @@ def _write_rankings(file: Path, queries: Sequence[Query], rankings: Sequence[Ran
     with file.open("w", encoding="utf-8") as lines:
         for i, ranking in enumerate(rankings):
             query_id = queries[i].id if i < len(queries) else None
-            where = f"ranking {i + 1}" if query_id is None else f"the ranking of query {query_id!r}"
-            ids = [d if type(d) is str else _document_id(where, d) for d in _listed(where, ranking, "ids")]
-            scores = [
-                s if type(s) is float else float(plain.figure(f"a score in {where}", s))
-                for s in _listed(where, ranking, "scores")
-            ]
-            line = {"id": query_id, "ids": ids, "scores": scores}
+            line = {"id": query_id, "ids": list(ranking.ids), "scores": list(ranking.scores)}
             try:
                 lines.write(dumps(line, ensure_ascii=False) + "\n")
             except UnicodeEncodeError as error:
                 held = shown(error.object[error.start : error.end])
+                where = f"the ranking of query {query_id!r}"
                 raise ContractError(f"an id in {where} holds {held}, which is no character") from error
-
-
-def _listed(where: str, ranking: object, part: str) -> list[object]:
-    """The ids or scores of a ranking: a list, a tuple, an array or a tensor of them."""
-    if not isinstance(ranking, Ranking):
-        raise ContractError(f"{where} is {shown(ranking)}; it must be a Ranking(ids, scores)")
-    held = getattr(ranking, part)
-    made = held.tolist() if callable(getattr(held, "tolist", None)) else held
-    if isinstance(made, str) or not isinstance(made, Sequence):
-        raise ContractError(f"{part} of {where} is {shown(held)}; it must be a sequence")
-    return list(made)
-
-
-def _document_id(where: str, held: object) -> str:
-    if isinstance(held, Integral) and not isinstance(held, bool):
-        return str(int(held))
-    return plain.text(f"an id in {where}", held)
 
 
 if __name__ == "__main__":

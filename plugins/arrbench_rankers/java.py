@@ -44,6 +44,7 @@ def started(asking: str, threads: int) -> Any:
 
     home, jar = found(asking)
     if not jnius_config.vm_running:
+        _bind(threads)
         os.environ["JAVA_HOME"] = str(home)
         jnius_config.set_classpath(str(jar))
         jnius_config.add_options(
@@ -59,6 +60,12 @@ def started(asking: str, threads: int) -> Any:
     logger.setLevel(jnius.autoclass("java.util.logging.Level").WARNING)
     jnius.lucene_logger = logger  # Java forgets the level of a logger that nobody holds
     return jnius
+
+
+def _bind(threads: int) -> None:
+    """Keep this thread, and all that it starts, to so many processors: a JVM compiles in its own threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def _jar() -> Path | None:

@@ -28,7 +28,7 @@ SAYS = {
     "report_list": "report(…, losses=…) is [0.1]; it must be a number",
     "real_time_signal": "killed by signal 40 (a real-time signal) in phase 'index'",
     "kills_softly": "killed by signal 15 (SIGTERM) in phase 'index'",
-    "stopped_clock": "samples are 0 ms: the clock stood still",
+    "stopped_clock": "clock mismatch in the single scenario: its samples add up to 0 ms",
     "other_worker_dumps": "a message to the harness is malformed: the whole: ",
     "stray_text": "its connection to the harness carried something that is no message (in phase 'index')",
     "stray_bytes": "a message to the harness is no JSON: b'abc",
@@ -36,12 +36,12 @@ SAYS = {
     "malformed": "a message to the harness is malformed: progress.phase: input should be a valid string",
     "unknown_event": "a message to the harness is malformed: the whole: input tag 'finished'",
     "out_of_turn": "told the harness 'ready' out of turn (in phase 'index')",
-    "removes_its_folder": "FileNotFoundError",
+    "removes_its_folder": "its folder can't take the test queries: ",
     "tuples": "it must be a Ranking(ids, scores)",
-    "ids_none": "an id in the ranking of query 'q-red-black' is None; it must be a text (str)",
+    "ids_none": "an id in a ranking is None; it must be a text (str)",
     "ids_surrogate": "an id in the ranking of query 'q-red-black' holds '\\udcff', which is no character",
-    "score_text": "a score in the ranking of query 'q-red-black' is '",
-    "score_huge": "a score in the ranking of query 'q-red-black' is 1000000",
+    "score_text": "a score in a ranking is '",
+    "score_huge": "a score in a ranking is 1000000",
 }  # fmt: skip
 FINE = ("scalars", "surrogate_fact", "report_loss", "other_dumps")
 

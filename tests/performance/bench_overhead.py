@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from figure import show
 
 from arrbench.measure.latency import single_stream, synchronizer
+from arrbench.measure.repeats import Repeats
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 
@@ -43,11 +44,11 @@ def bare(ranker: Ranker, calls: int) -> list[float]:
 
 def measure(calls: int, repeats: int) -> dict[str, list[float]]:
     """Microseconds a query added outside and inside the clock, one figure a repeat."""
-    ranker, sync = Nothing(BaseOptions(), Context()), synchronizer("cpu")
+    ranker, sync, again = Nothing(BaseOptions(), Context()), synchronizer("cpu"), Repeats({"d"}, 10)
     found: dict[str, list[float]] = {"overhead_outside": [], "overhead_inside": []}
     for _ in range(repeats):
         start = time.perf_counter()
-        samples = [s * 1e3 for s in single_stream(ranker, QUERIES, 10, sync, max_samples=calls).samples_ms]
+        samples = [s * 1e3 for s in single_stream(ranker, QUERIES, 10, sync, again, calls).samples_ms]
         whole = (time.perf_counter() - start) * 1e6
         found["overhead_outside"].append((whole - sum(samples)) / calls)
         found["overhead_inside"].append(statistics.median(samples) - statistics.median(bare(ranker, calls)))

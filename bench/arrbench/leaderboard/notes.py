@@ -19,6 +19,7 @@ def notes(table: Table) -> list[str]:
         *_spread(table.rows),
         *_machines(table.rows),
         *_contended(table.rows),
+        *_cached(table.rows),
         *_baselines(table.rows),
         *table.about.get("task_notes", ()),
     ]
@@ -115,6 +116,13 @@ def _machines(rows: Iterable[Row]) -> list[str]:
 def _contended(rows: Iterable[Row]) -> list[str]:
     names = [row.name for row in rows if any(r.get("contended") for r in row.records)]
     return [f"timed on a busy machine, so times may be too long: {', '.join(names)}"] if names else []
+
+
+def _cached(rows: Iterable[Row]) -> list[str]:
+    names = [row.name for row in rows if any(r.get("answers_cached") for r in row.records)]
+    if not names:
+        return []
+    return [f"answer repeated queries from a cache, so their queries/s are not given: {', '.join(names)}"]
 
 
 def _baselines(rows: Iterable[Row]) -> list[str]:

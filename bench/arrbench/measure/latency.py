@@ -5,23 +5,37 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 
-from arrbench.ranker import Query, Ranker, Ranking
+from arrbench import plain
+from arrbench.errors import ContractError, TrialError, shown
+from arrbench.measure.repeats import Repeats
+from arrbench.ranker import Corpus, Query, Ranker, Ranking
 from arrbench.record import LatencySummary
 
-PROTOCOL = 1  # part of every key: a change in how time is taken makes other figures
+PROTOCOL = 2  # part of every key: a change in how time is taken makes other figures
 SINGLE_SAMPLES = 1_000
 SINGLE_SECONDS = 20.0
-BATCH_REPEATS = 5
+SINGLE_REPEATS = 10  # even where one pass takes longer than SINGLE_SECONDS: they show a cache
+BATCH_CALLS = 5
 BATCH_SECONDS = 3.0
+# Fast calls go on for so long, up to so many: the parent's clock can't bound a shorter scenario.
+LEAST_SECONDS = 0.25
+MOST_SAMPLES = 5_000
+MOST_BATCHES = 200
 WARM_UP_QUERIES = 10
 WARM_UP_BATCH = 32
+WARM_UP_SECONDS = 0.5  # fast calls are repeated for so long: compilers at run time need many of them
 P99_SAMPLES = 1_000
+# A repeated query that takes so much less than at first is answered from memory, not ranked again.
+CACHED_RATIO = 0.25
+CACHED_LEAST_MS = 0.01
+CACHED_QUERIES = 5  # fewer first calls may all be slow by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +55,36 @@ def synchronizer(device: str) -> Callable[[], object]:
     return lambda: torch.accelerator.synchronize(torch.device(device))
 
 
+def warm_up_queries(judged: Iterable[Query], corpus: Corpus, rerank: bool, k: int) -> list[Query]:
+    """Queries to warm up with, none of them a test query: judged ones, else titles of documents.
+
+    `judged` are train and dev queries; those that are asked as the test queries are (with candidates when
+    reranking) serve. A title's query has the first k documents as its candidates when reranking.
+    """
+    alike = [q for q in judged if (q.candidates is not None) == rerank]
+    if alike:
+        return alike[:WARM_UP_BATCH]
+    candidates = corpus.ids[:k] if rerank else None
+    return [
+        Query(f"warm-up {i}", d.title or d.text, candidates) for i, d in enumerate(corpus[:WARM_UP_BATCH])
+    ]
+
+
 def warm_up(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> None:
-    """Calls in both scenarios that are not timed: caches fill, kernels compile, pages load."""
-    for query in queries[:WARM_UP_QUERIES]:
-        ranker.rank([query], k)
-    ranker.rank(list(queries[:WARM_UP_BATCH]), k)
-    sync()
+    """Calls in both scenarios that are not timed: caches fill, kernels compile, pages load.
+
+    What is alive then is left out of later garbage collections, which run between timed calls.
+    """
+    end = time.monotonic() + WARM_UP_SECONDS
+    while True:
+        for query in queries[:WARM_UP_QUERIES]:
+            ranker.rank([query], k)
+        ranker.rank(list(queries), k)
+        sync()
+        if time.monotonic() >= end:
+            break
+    gc.collect()
+    gc.freeze()
 
 
 def single_stream(
@@ -54,32 +92,56 @@ def single_stream(
     queries: Sequence[Query],
     k: int,
     sync: Callable[[], object],
+    repeats: Repeats,
     max_samples: int = SINGLE_SAMPLES,
     max_seconds: float = SINGLE_SECONDS,
 ) -> Timed:
-    """One query a call: at least one pass, then on to `max_samples` or `max_seconds` of timed calls."""
+    """One query a call: a pass in which each query is new, then repeats.
+
+    The first pass is the latency; the repeats, on to `max_samples` or `max_seconds` of timed calls, and for
+    at least LEAST_SECONDS, are told apart from it. Raises TrialError for a repeat that breaks the contract.
+    """
     samples: list[float] = []
     rankings: list[Ranking] = []
     spent = 0.0
-    while len(samples) < len(queries) or (len(samples) < max_samples and spent < max_seconds):
-        query = [queries[len(samples) % len(queries)]]
-        elapsed, answer = _timed(ranker, query, k, sync)
+    least = len(queries) + min(SINGLE_REPEATS, len(queries))
+    while len(samples) < least or _goes_on(len(samples), spent, max_samples, max_seconds, MOST_SAMPLES):
+        at = len(samples) % len(queries)
+        elapsed, (answer,) = _timed(ranker, [queries[at]], k, sync)
         if len(samples) < len(queries):
-            rankings.append(_one(answer, query[0]))
+            rankings.append(answer)
+        else:
+            repeats.check(queries[at], rankings[at], answer)
         samples.append(elapsed)
         spent += elapsed / 1e3
     return Timed(samples, rankings)
 
 
-def batch(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> Timed:
-    """All queries in one call, up to five times or three seconds; the first answer is the one judged."""
+def batch(
+    ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object], repeats: Repeats
+) -> Timed:
+    """All queries in one call, up to five times or three seconds; the first answer is the one judged.
+
+    Raises TrialError for a repeat that breaks the contract.
+    """
     samples: list[float] = []
     rankings: list[Ranking] = []
-    while not samples or (len(samples) < BATCH_REPEATS and sum(samples) < BATCH_SECONDS * 1e3):
-        elapsed, answer = _timed(ranker, list(queries), k, sync)
-        rankings = rankings or list(answer)
+    while not samples or _goes_on(len(samples), sum(samples) / 1e3, BATCH_CALLS, BATCH_SECONDS, MOST_BATCHES):
+        elapsed, answers = _timed(ranker, list(queries), k, sync)
+        if samples:
+            for query, first, again in zip(queries, rankings, answers, strict=True):
+                repeats.check(query, first, again)
+        else:
+            rankings = answers
         samples.append(elapsed)
     return Timed(samples, rankings)
+
+
+def _goes_on(calls: int, seconds: float, enough_calls: int, enough_seconds: float, most: int) -> bool:
+    """Whether more calls are to be timed: by number and time, or by `most` where they are over in no time."""
+    if seconds < LEAST_SECONDS:
+        return calls < max(most, enough_calls)
+    return calls < enough_calls and seconds < enough_seconds
 
 
 def summary(samples_ms: Sequence[float]) -> LatencySummary:
@@ -95,21 +157,68 @@ def queries_per_second(batch_ms: Sequence[float], n_queries: int) -> float:
     return n_queries / (median(batch_ms) / 1e3)
 
 
+def from_cache(first_ms: Sequence[float], repeats_ms: Sequence[float]) -> bool:
+    """Whether calls that were made before are answered from memory instead of being computed again.
+
+    True where the median of `repeats_ms` is below a quarter of the lower quartile of `first_ms`, and by more
+    than 10 µs. Never for fewer than 5 first calls.
+    """
+    if len(first_ms) < CACHED_QUERIES or not len(repeats_ms):
+        return False
+    first, again = float(np.quantile(first_ms, 0.25)), float(np.median(repeats_ms))
+    return again < CACHED_RATIO * first and first - again > CACHED_LEAST_MS
+
+
 def _timed(
     ranker: Ranker, queries: list[Query], k: int, sync: Callable[[], object]
-) -> tuple[float, Sequence[Ranking]]:
+) -> tuple[float, list[Ranking]]:
+    """Milliseconds of one call, what it returns read out inside the clock, and that.
+
+    Raises TrialError for a number of rankings other than that of the queries.
+    """
     gc.disable()
     try:
         sync()
         start = time.perf_counter_ns()
-        answer = ranker.rank(queries, k)
+        answers = [Ranking(_ids(r), _scores(r)) for r in ranker.rank(queries, k)]
         sync()
-        return (time.perf_counter_ns() - start) / 1e6, answer
+        elapsed = (time.perf_counter_ns() - start) / 1e6
     finally:
         gc.enable()
+    if len(answers) != len(queries):
+        raise TrialError(f"rank() answered {len(queries)} queries with {len(answers)} rankings")
+    for query, ranking in zip(queries, answers, strict=True):
+        _refuse_unread(ranking, query)
+    return elapsed, answers
 
 
-def _one(answer: Sequence[Ranking], query: Query) -> Ranking:
-    if len(answer) != 1:
-        raise ValueError(f"rank() answered query {query.id!r} with {len(answer)} rankings instead of 1")
-    return answer[0]
+def _ids(ranking: Ranking) -> list[str]:
+    """The ids as a list, as strings where the first is none; what computes them is paid for here."""
+    if not isinstance(ranking, Ranking):
+        raise ContractError(f"rank() gave {shown(ranking)} as a ranking; it must be a Ranking(ids, scores)")
+    read = list(ranking.ids)
+    return (
+        read
+        if not read or type(read[0]) is str
+        else [plain.identifier("an id in a ranking", i) for i in read]
+    )
+
+
+def _scores(ranking: Ranking) -> list[float]:
+    """The scores of a list, array, tensor or lazy sequence as a list, as floats where the first is none."""
+    scores: Any = ranking.scores
+    read: list[float] = scores.tolist() if hasattr(scores, "tolist") else list(scores)
+    if not read or type(read[0]) is float:
+        return read
+    return [float(plain.figure("a score in a ranking", s)) for s in read]
+
+
+def _refuse_unread(ranking: Ranking, query: Query) -> None:
+    """An id or a score that is still to be computed would be computed outside the clock."""
+    for what, values, kind in (("id", ranking.ids, str), ("score", ranking.scores, float)):
+        for value in values:
+            if type(value) is not kind:
+                raise TrialError(
+                    f"ranking of query {query.id!r}: {what} {value!r} is of type {type(value).__name__} "
+                    f"among others of type {kind.__name__}"
+                )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,50 @@ def clock(into: dict[str, Seconds], phase: str) -> Iterator[None]:
 def contended(seconds: Seconds) -> bool:
     """Whether a phase waited for a processor: wall clock far above the CPU time it got."""
     return seconds.wall > 1.5 * seconds.cpu + 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU time of a process and all that it started, and how long their threads waited for a processor.
+
+    Both in seconds; `processors` are those that any of the threads may run on. None where the system
+    does not say.
+    """
+
+    cpu: float
+    waited: float | None = None
+    processors: int | None = None
+
+
+def usage(pid: int) -> Usage:
+    """What a process and its living descendants have used so far; zero where it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return Usage(0.0)
+    cpu = 0.0
+    threads: list[Path] = []
+    for member in family:
+        try:
+            times = member.cpu_times()
+        except psutil.Error:  # it ended meanwhile; its parent's times hold its own once it is waited for
+            continue
+        cpu += times.user + times.system
+        cpu += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        with contextlib.suppress(OSError):
+            threads += Path(f"/proc/{member.pid}/task").iterdir()
+    return Usage(cpu, *_waits(threads)) if threads else Usage(cpu)
+
+
+def _waits(threads: Iterable[Path]) -> tuple[float, int]:
+    """Seconds that threads (folders of Linux's /proc) were ready to run and did not, and their processors."""
+    waited, processors = 0.0, set[int]()
+    for thread in threads:
+        with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
+            waited += int((thread / "schedstat").read_text().split()[1]) / 1e9
+            processors |= os.sched_getaffinity(int(thread.name))
+    return waited, len(processors)
 
 
 def peak_rss() -> int:

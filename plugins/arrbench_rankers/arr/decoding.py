@@ -68,6 +68,10 @@ class Decoder:
         if not self._read_whole(index.tree, 1):
             self._limits(1, self._corpus_tree)
 
+    def count_anew(self) -> None:
+        """What is counted from here on is of the queries that follow alone."""
+        self.proofs, self.halved = Proofs(), 0
+
     def rank(self, queries: Sequence[Query], prompts: Sequence[list[int]], k: int) -> list[Best]:
         """At most k documents a query."""
         asked = self._asked(queries, prompts)

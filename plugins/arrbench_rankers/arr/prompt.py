@@ -49,6 +49,11 @@ class Prompter:
                 "the backbone's tokenizer has neither a separator token nor one for a line break"
             )
 
+    def count_anew(self) -> None:
+        """What is counted from here on is of the queries that follow alone."""
+        self.cut_texts.clear()
+        self.cut_candidates.clear()
+
     def write(self, queries: Sequence[Query], docid: Callable[[str], Sequence[int]]) -> list[list[int]]:
         """One prompt a query, never empty; `docid` gives a document's docID, its end token left out.
 

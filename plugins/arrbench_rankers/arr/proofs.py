@@ -38,6 +38,11 @@ class Proofs:
                 self.behind += 1
                 self.gap += one.gap
 
+    @staticmethod
+    def names() -> frozenset[str]:
+        """The names of all figures."""
+        return frozenset(Proofs(queries=1).figures())
+
     def figures(self) -> dict[str, float | int]:
         """Shares and means, by the names that a record keeps; {} where nothing was searched.
 

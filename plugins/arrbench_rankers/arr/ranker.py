@@ -225,9 +225,13 @@ class Arr(Generative):
         self.facts["docid_tree_nodes"] = len(index.tree)
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        self._decoder.count_anew()
+        self._prompter.count_anew()
         rankings = self._ranked(queries, k)
+        for name in self._decoder.proofs.names():
+            self.facts.pop(name, None)
+        self.facts.update(self._decoder.proofs.figures())
         self.facts["scoring_batch_halved"] = self._decoder.halved
-        self.facts |= self._decoder.proofs.figures()
         return rankings
 
     def _ranked(self, queries: Sequence[Query], k: int) -> list[Ranking]:

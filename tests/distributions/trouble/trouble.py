@@ -168,7 +168,7 @@ class Liar(Counter):
         time.perf_counter_ns = lambda: real() // 1000
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        time.sleep(0.005)
+        time.sleep(0.001)
         return super().rank(queries, k)
 
 

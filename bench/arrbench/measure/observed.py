@@ -1,0 +1,68 @@
+"""A timed scenario as the parent saw it: its clock and the system's accounts bound what a worker claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arrbench.measure.resources import Usage
+
+# Between timed calls the harness spends microseconds; around them a message's way.
+_UNTIMED_SHARE = 0.1
+_UNTIMED_S = 0.05
+_UNTIMED_CALL_S = 5e-6
+# More CPU time than wall clock x threads means more threads than that; system accounts are this coarse.
+_SPARE_SHARE = 0.2
+_SPARE_S = 0.1
+# A scenario that waited for a processor so long shared the machine.
+_WAITED_SHARE = 0.05
+_WAITED_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Seconds of a scenario: the parent's wall clock, CPU time of the worker and all that it started, time
+    that its threads waited for one of the `processors` that they may run on (None where the system does not
+    say), and the sum of the worker's own samples, of so many calls.
+    """
+
+    wall: float
+    cpu: float
+    waited: float | None
+    processors: int | None
+    claimed: float
+    calls: int
+
+    def mismatch(self) -> str | None:
+        """What is wrong where the samples don't add up to the wall clock, which bounds them on both sides."""
+        stretch = 1 + (self.waited or 0.0) / max(self.cpu, 1e-3)  # by what else runs, timed calls alike
+        untimed = _UNTIMED_SHARE * self.wall + stretch * (_UNTIMED_S + _UNTIMED_CALL_S * self.calls)
+        least = self.wall - untimed
+        if max(least, 0.0) < self.claimed <= self.wall:
+            return None
+        claimed, seen = self.claimed * 1e3, self.wall * 1e3
+        return f"its samples add up to {claimed:.0f} ms, the parent's clock saw {seen:.0f} ms"
+
+    def too_many_threads(self, threads: int) -> str | None:
+        """What is wrong where more CPU time was used, or waited for, than `threads` processors have.
+
+        Not where all threads share so few processors, nor where the system does not say.
+        """
+        wanted = self.cpu + (self.waited or 0.0)
+        bound = self.processors is None or self.processors <= threads
+        if bound or wanted <= (1 + _SPARE_SHARE) * threads * self.wall + _SPARE_S:
+            return None
+        return f"it used or waited for {wanted / self.wall:.1f} processors, --threads allows {threads}"
+
+    @property
+    def contended(self) -> bool:
+        """Whether the scenario waited for processors that others used."""
+        if self.waited is None:
+            return self.wall > 1.5 * self.cpu + 1.0
+        return self.waited > _WAITED_SHARE * self.wall + _WAITED_S
+
+
+def observed(wall: float, before: Usage, after: Usage, claimed: float, calls: int) -> Observed:
+    """A scenario that took `wall` seconds between two looks at what the worker has used."""
+    known = before.waited is not None and after.waited is not None
+    waited = max(0.0, after.waited - before.waited) if known else None  # type: ignore[operator]
+    return Observed(wall, max(0.0, after.cpu - before.cpu), waited, after.processors, claimed, calls)
