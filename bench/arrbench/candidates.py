@@ -13,7 +13,8 @@ from arrbench.ranker import Query
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import SPLITS, Setting, Split, SplitName, Task
-from arrbench.ties import tie_hash
+from arrbench.tasks import collection_notes as notes
+from arrbench.tasks.pools import pool
 from arrbench.trec import read_run
 
 RUN = "run.trec.gz"
@@ -22,27 +23,30 @@ RUN = "run.trec.gz"
 class Candidates(Task):
     """A task whose queries have the documents of a run as their candidates.
 
-    A test query that the run does not know has none, so it counts 0; a train or dev query that it
-    does not know is left to search the whole corpus. Excluded documents are no candidates. The order of
-    candidates is a hash's: the run's own would tell how the first stage ranked.
+    A test query that the run does not know has none, so it counts 0; a train or dev query without one
+    is left to search the whole corpus. Excluded documents are no candidates, nor are those
+    that the corpus lacks, which are counted. The order of candidates is a hash's: the run's own would tell
+    how the first stage ranked.
 
-    Raises UsageError where the run holds a document that is not in the corpus, and where it knows no
-    test query.
+    Raises UsageError where the run knows no test query, or none of their documents is in the corpus.
     """
 
     def __init__(self, task: Task, run: Mapping[str, Sequence[str]], source: str) -> None:
         super().__init__(task.options, task.source)
-        self._splits = {name: _split(task.split(name), name, run, source) for name in SPLITS}
-        test = self._splits["test"].queries
-        without = sum(not q.candidates for q in test)
-        if without == len(test):
-            raise UsageError(f"--candidates {source}: none of the task's {len(test)} test queries is in it")
+        outside: list[str] = []
+        self._splits = {name: _split(task.split(name), name, run, outside) for name in SPLITS}
+        test = self._splits["test"]
+        _refuse_empty(test, run, source)
         self.facts = {
             **task.facts,
-            "candidates_per_query": sum(len(q.candidates or ()) for q in test) / len(test),
-            "test_queries_without_candidates": without,
+            "candidates_per_query": sum(len(q.candidates or ()) for q in test.queries) / len(test.queries),
+            "candidates_not_in_corpus": len(outside),
+            "test_queries_without_candidates": sum(not q.candidates for q in test.queries),
         }
-        self.notes = task.notes
+        lost = set(outside)
+        alike = notes.same_when_normalised(lost, test.corpus.ids, "candidates that the corpus lacks")
+        self.notes = (*task.notes, *notes.candidates_outside(len(outside)), *alike)
+        self.warnings = (*task.warnings, *alike)
 
     @property
     def setting(self) -> Setting:
@@ -60,8 +64,8 @@ def read_candidates(word: str, task: Task, runs: Store, limit: int | None) -> di
     """
     if task.setting == "rerank":
         raise UsageError(f"--candidates {word}: the task gives each query its candidates already")
-    path = Path(word)
-    if not path.is_file():
+    path = Path(spec.recordable(word))
+    if path.is_dir() or not path.exists():
         if path.suffix in (".trec", ".gz", ".run", ".txt") or path.parent != Path():
             raise UsageError(f"--candidates {word}: no such file")
         path = runs.path(_record(word, task, runs, limit).key) / RUN
@@ -87,19 +91,30 @@ def _record(word: str, task: Task, runs: Store, limit: int | None) -> Record:
     return min(reversed(fits), key=lambda r: r.seed)
 
 
-def _split(split: Split, name: SplitName, run: Mapping[str, Sequence[str]], source: str) -> Split:
-    return replace(split, queries=tuple(_query(q, name, split, run, source) for q in split.queries))
+def _split(split: Split, name: SplitName, run: Mapping[str, Sequence[str]], outside: list[str]) -> Split:
+    """The split with its candidates; those that the corpus lacks are added to `outside`."""
+    return replace(split, queries=tuple(_query(q, name, split, run, outside) for q in split.queries))
 
 
 def _query(
-    query: Query, name: SplitName, split: Split, run: Mapping[str, Sequence[str]], source: str
+    query: Query, name: SplitName, split: Split, run: Mapping[str, Sequence[str]], outside: list[str]
 ) -> Query:
     if query.id not in run:
         return replace(query, candidates=()) if name == "test" else query
-    for document in run[query.id]:
-        if document not in split.corpus.positions:
-            raise UsageError(
-                f"--candidates {source}: document {document!r} of query {query.id!r} is not in the corpus"
-            )
-    pool = (d for d in run[query.id] if d not in query.excluded)
-    return replace(query, candidates=tuple(sorted(pool, key=lambda d: tie_hash(query.id, d))))
+    candidates, lost = pool(query.id, run[query.id], split.corpus, query.excluded)
+    outside += lost
+    return replace(query, candidates=candidates) if candidates or name == "test" else query
+
+
+def _refuse_empty(test: Split, run: Mapping[str, Sequence[str]], source: str) -> None:
+    if any(q.candidates for q in test.queries):
+        return
+    named = [d for q in test.queries for d in run.get(q.id, ())]
+    if not named:
+        raise UsageError(
+            f"--candidates {source}: none of the task's {len(test.queries)} test queries is in it"
+        )
+    raise UsageError(
+        f"--candidates {source}: no document that it gives to test queries ({len(named)}, such as "
+        f"{named[0]!r}) is in the corpus"
+    )

@@ -73,7 +73,7 @@ def _asker() -> Respondent:
 
 
 @contextmanager
-def asking() -> Iterator[None]:
+def session() -> Iterator[None]:
     """Ask third parties' rankers in a new process, in the environment as it is now, and end it afterwards."""
     _asker().close()
     try:

@@ -19,7 +19,9 @@ def check_ranker(cls: type[object]) -> None:
     _check_abstract(cls)
     check_options(cls)
     text("tuning", _attribute(cls, "tuning"))
-    _check_bool(cls, "query_independent")
+    independent = _attribute(cls, "query_independent")
+    if not isinstance(independent, bool):
+        raise ContractError(f"query_independent is {shown(independent)}; it must be True or False")
     for name in texts("libraries", _attribute(cls, "libraries")):
         if not all(part.isidentifier() for part in name.split(".")):
             raise ContractError(f"libraries names {name!r}; each must be a module's name, as `import` takes")
@@ -37,7 +39,9 @@ def check_task(cls: type[object]) -> None:
     for name in ("headline", "licence", "data_are"):
         text(name, _attribute(cls, name))
     texts("measures", _attribute(cls, "measures"))
-    _check_bool(cls, "texts_may_be_republished")
+    may = _attribute(cls, "texts_may_be_republished")
+    if may is not None and not isinstance(may, bool):
+        raise ContractError(f"texts_may_be_republished is {shown(may)}; it must be True, False or None")
 
 
 def check_options(cls: type[object]) -> None:
@@ -60,12 +64,6 @@ def _check_abstract(cls: type[object]) -> None:
     if inspect.isabstract(cls):
         lacks = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ContractError(f"{cls.__name__} lacks {lacks}, which the contract asks for")
-
-
-def _check_bool(cls: type[object], name: str) -> None:
-    value = _attribute(cls, name)
-    if not isinstance(value, bool):
-        raise ContractError(f"{name} is {shown(value)}; it must be True or False")
 
 
 def _attribute(cls: type[object], name: str) -> object:

@@ -3,37 +3,35 @@
 Written by the parent, read by the worker: corpus and judged train and dev queries. The test queries are a
 file apart, which a worker gets once it has nothing left to do but be timed; their judgments stay with
 the parent. Plain JSON lines.
+
+All that has an order is written in the order of a hash of ids, whatever order the task gave: documents,
+queries, and a query's candidates and judged documents. So a position tells nothing, and a ranker that
+breaks ties by position, as sorting or an index of embeddings does, has the same figures however a file's
+lines are permuted, and favours no document for where it stands or for how its id looks. Candidates stand
+in the order in which the harness breaks ties; documents that are cut off at a tie in the corpus are
+cut off by one order for all queries.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from arrbench.errors import UsageError
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import Judgments, Split, SplitName, Task
+from arrbench.ties import id_hash, tie_hash
 
 QUERIES = "queries.jsonl"
 
 
 def limited(split: Split, limit: int | None) -> Split:
-    """The split cut to `limit` queries, chosen by a hash of their ids so that order plays no part."""
-    if limit is None or len(split.queries) <= limit:
-        return split
+    """The split's queries in the order of a hash of their ids, the first `limit` of them alone."""
     kept = sorted(split.queries, key=lambda q: hashlib.blake2b(q.id.encode()).digest())[:limit]
     grades = {q.id: split.judgments.grades.get(q.id, {}) for q in kept}
     return Split(tuple(kept), Judgments(grades, split.judgments.gains), split.corpus)
-
-
-def check_ids(ids: Iterable[str], what: str) -> None:
-    """Ids must survive a TREC file: UsageError for one that is empty or holds white space."""
-    for i in ids:
-        if not i or any(c.isspace() for c in i):
-            raise UsageError(f"{what} id {i!r} is empty or holds white space, which a TREC run can't carry")
 
 
 def write(folder: Path, task: Task, limit: int | None) -> None:
@@ -69,20 +67,33 @@ def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
 
 
 def _write_corpus(folder: Path, corpus: Corpus) -> None:
-    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in corpus)
+    in_order = sorted(corpus, key=lambda d: id_hash(d.id))
+    documents = ({"id": d.id, "title": d.title, "text": d.text} for d in in_order)
     _write_lines(folder / "corpus.jsonl", documents)
 
 
 def _write_split(folder: Path, name: SplitName, split: Split) -> None:
-    judged = ({**_query(q), "grades": dict(split.judgments.grades.get(q.id, {}))} for q in split.queries)
+    """Without judgments of documents that the corpus lacks: nobody can rank those, or learn from them."""
+    judged = ({**_query(q), "grades": _grades(q, split)} for q in split.queries)
     _write_lines(folder / f"{name}.jsonl", judged)
     gains = None if split.judgments.gains is None else sorted(split.judgments.gains.items())
     (folder / f"{name}.gains.json").write_text(json.dumps(gains), encoding="utf-8")
 
 
 def _query(q: Query) -> dict[str, object]:
-    candidates: Sequence[str] | None = q.candidates
+    candidates = None if q.candidates is None else sorted(q.candidates, key=lambda d: tie_hash(q.id, d))
     return {"id": q.id, "text": q.text, "candidates": candidates, "excluded": sorted(q.excluded)}
+
+
+def _grades(q: Query, split: Split) -> dict[str, int]:
+    grades = split.judgments.grades.get(q.id, {})
+    inside = (d for d in grades if d in split.corpus.positions)
+    return {d: grades[d] for d in sorted(inside, key=lambda d: tie_hash(q.id, d))}
+
+
+def _exported(q: Query) -> dict[str, object]:
+    line: dict[str, object] = {"id": q.id, "text": q.text}
+    return {**line, "excluded": sorted(q.excluded)} if q.excluded else line
 
 
 def _as_query(line: dict[str, Any]) -> Query:
@@ -103,10 +114,13 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_export(folder: Path, test: Split) -> None:
-    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats."""
+    """Corpus and queries as JSON lines; candidates (any order, score 0) and gains in TREC's formats.
+
+    A query's `excluded` documents stand in its line where it has any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _write_corpus(folder, test.corpus)
-    _write_lines(folder / "queries.jsonl", ({"id": q.id, "text": q.text} for q in test.queries))
+    _write_lines(folder / "queries.jsonl", map(_exported, test.queries))
     with (folder / "test.qrels").open("w", encoding="utf-8") as qrels:
         for q in test.queries:
             for document in sorted(test.judgments.grades.get(q.id, {})):

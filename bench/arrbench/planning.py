@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from arrbench import choosing, devices, exchange, plain, plugins, spec
+from arrbench import choosing, devices, exchange, plain, plugins, spec, task_check
 from arrbench.candidates import Candidates, read_candidates
 from arrbench.errors import UsageError, readable
 from arrbench.measure import resources
@@ -83,7 +83,7 @@ class Plan:
 def plan(experiment: Experiment) -> Plan:
     """Check every word of the experiment and find what is already recorded; UsageError otherwise."""
     _check(experiment)
-    with offline_switches(experiment.offline), choosing.asking():
+    with offline_switches(experiment.offline), choosing.session():
         choices = _choose_rankers(experiment.rankers)
         device = devices.choose(experiment.device)
         task, facts, test = load_task(
@@ -114,6 +114,7 @@ def plan(experiment: Experiment) -> Plan:
         choices = [_with_inputs(choice, context) for choice in choices]
         baselines, warnings = _baselines(facts.setting, {c.plugin.name for c in choices}, context)
         choices = baselines + choices
+        warnings += task.warnings
     trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in experiment.seeds]
     store = Store(experiment.out)
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
@@ -148,26 +149,22 @@ def _made(
 ) -> tuple[Task, TaskFacts, Split]:
     asked = spec.parse(words)
     options = spec.validated(cls.Options, asked, "task")
-    task = cls(options, source)
+    with task_check.asking(words):
+        task = given = cls(options, source)
+    task_check.check(given, words)
     if candidates is not None:
         run = read_candidates(candidates, task, runs or Store(Path("runs")), limit)
         task = Candidates(task, run, candidates)
     test = exchange.limited(task.split("test"), limit)
-    if not test.queries or not len(test.corpus):
-        raise UsageError(
-            f"task {words!r} has {len(test.queries)} test queries over {len(test.corpus)} documents"
-        )
-    exchange.check_ids(test.corpus.ids, "document")
-    exchange.check_ids((q.id for q in test.queries), "query")
     facts = TaskFacts(
         name=asked.name,
         label=readable(spec.label(asked, options)),
         options=options.model_dump(mode="json"),
         facts=plain.facts("facts", task.facts),
-        notes=plain.texts("notes", task.notes),
-        licence=cls.licence,
-        headline=cls.headline,
-        measures=cls.measures,
+        notes=task.notes,
+        licence=given.licence,
+        headline=given.headline,
+        measures=task_check.measured(given),
         setting=task.setting,
         fingerprint=task.fingerprint(),
         n_queries=len(test.queries),

@@ -31,8 +31,10 @@ class Query:
     """A query: its id, its text, and what its ranking may hold.
 
     `candidates` are the ids to be ranked when reranking, None when the whole corpus is searched.
-    `excluded` are ids that may not appear in its ranking (a query that is itself a document); the
-    harness asks for as many more and drops them, so a ranker need not look at them.
+    `excluded` are ids that count neither in its ranking nor in its ideal (a query that is itself a
+    document, what a user has seen). No excluded id is a candidate: those given are dropped here. A
+    ranker that searches the corpus need not look at them: the harness asks for as many documents more
+    and drops them (see asking.py), and no split that a ranker sees has a judgment of one.
     """
 
     id: str
@@ -40,14 +42,14 @@ class Query:
     candidates: tuple[str, ...] | None = None
     excluded: frozenset[str] = frozenset()
 
-
-def asked_for(queries: Iterable[Query], k: int) -> int:
-    """How many documents to ask for, so that k are left once excluded ones are dropped."""
-    return k + max((len(q.excluded) for q in queries), default=0)
+    def __post_init__(self) -> None:
+        if self.candidates is not None and self.excluded:
+            ranked = tuple(d for d in self.candidates if d not in self.excluded)
+            object.__setattr__(self, "candidates", ranked)
 
 
 class Corpus(Sequence[Document]):
-    """Documents in a fixed order, each id once.
+    """Documents in a fixed order, each id once; a trial gets them in the order of `ties.id_hash`.
 
     Raises UsageError for a duplicate id.
     """
@@ -166,9 +168,11 @@ class Ranker(ABC):
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         """The timed path: one Ranking a query, at most k documents each, tokenization included.
 
-        What it writes into `facts` is of the latest call alone: the record keeps what stands there after
-        a call with all test queries.
+        What it counts in `facts` is of all queries since `count_anew`.
         """
+
+    def count_anew(self) -> None:  # noqa: B027 - optional, not abstract
+        """Forget what `rank` has counted in `facts`; asked before all test queries are ranked once more."""
 
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
         """What the ranker can say of its own approximations; asked once, after the timed phases.

@@ -29,7 +29,7 @@ class Spec:
 
 def parse(text: str) -> Spec:
     """`de:dim=32` -> Spec("de", {"dim": "32"}); a value in double quotes may hold anything."""
-    name, *words = _OPTION.split(text.strip())
+    name, *words = _OPTION.split(recordable(text).strip())
     if not name or "=" in name or '"' in name:
         raise UsageError(f"{text!r} is no name:key=value:key=value")
     given: dict[str, str] = {}
@@ -39,6 +39,17 @@ def parse(text: str) -> Spec:
             raise UsageError(f"option {key!r} is given twice in {text!r}")
         given[key] = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
     return Spec(name, given)
+
+
+def recordable(word: str) -> str:
+    """The word as it is; UsageError for one that a record can't hold, such as a path that is not UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{word!r} is not UTF-8, so no record can hold it; rename it, or give a link with another name"
+        ) from None
+    return word
 
 
 def split(text: str) -> list[str]:

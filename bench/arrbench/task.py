@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -41,13 +41,31 @@ class Judgments:
         return sorted(relevant, key=lambda d: (-gains[d], tie_hash(query_id, d)))
 
 
+def counted(queries: Iterable[Query], judgments: Judgments) -> Judgments:
+    """The judgments that count: none of a document that its query excludes."""
+    remaining: dict[str, Mapping[str, int]] = {}
+    for q in queries:
+        grades = judgments.grades.get(q.id, {})
+        if any(d in grades for d in q.excluded):
+            remaining[q.id] = {d: grade for d, grade in grades.items() if d not in q.excluded}
+    return replace(judgments, grades={**judgments.grades, **remaining}) if remaining else judgments
+
+
 @dataclass(frozen=True)
 class Split:
-    """Judged queries over a corpus: all that a ranker sees of train and dev."""
+    """Judged queries over a corpus: all that a ranker sees of train and dev.
+
+    Whatever was given, no query has a judgment of a document that it excludes (see `counted`).
+    A task's judgments may name documents that the corpus lacks: they stay in the ideal of a test query.
+    What a ranker sees of train and dev judges documents of the corpus alone.
+    """
 
     queries: tuple[Query, ...]
     judgments: Judgments
     corpus: Corpus
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judgments", counted(self.queries, self.judgments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,7 @@ class Task(ABC):
     headline: ClassVar[str] = "ndcg@10"
     measures: ClassVar[tuple[str, ...]] = ("ndcg@10", "ndcg", "mrr")
     licence: ClassVar[str] = "unknown"
-    texts_may_be_republished: ClassVar[bool] = False
+    texts_may_be_republished: ClassVar[bool | None] = None  # None: not known, or the user's own matter
     data_are: ClassVar[str] = ""  # where, when an option names them: nothing for `find` and `fetch` to do
 
     def __init__(self, options: BaseOptions, source: DataSource) -> None:
@@ -77,6 +95,7 @@ class Task(ABC):
         self.source = source
         self.facts: dict[str, float | int | str | bool] = {}  # edition, counts, what was dropped
         self.notes: tuple[str, ...] = ()  # sentences for under every table: gains, published figures
+        self.warnings: tuple[str, ...] = ()  # what is likely a mistake in the data; said before any work
 
     @property
     @abstractmethod

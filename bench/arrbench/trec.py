@@ -1,8 +1,13 @@
-"""Readers of TREC's plain files, plain or .gz: runs, and judgments (qrels; BEIR's three columns too)."""
+"""Readers of TREC's plain files, plain or gzipped: runs, and judgments (qrels; BEIR's three columns too).
+
+As in trec_eval 10, a line that begins with # is a comment.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from arrbench.errors import UsageError
@@ -11,7 +16,12 @@ from arrbench.lines import numbered
 Run = dict[str, list[tuple[str, float]]]
 Grades = dict[str, dict[str, int]]
 
+COMMENT = "#"
+LARGEST = 2**31 - 1  # the largest grade or rank: what every tool that reads these files can hold
+
 _BEIR_HEADER = ["query-id", "corpus-id", "score"]
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def read_run(file: Path) -> Run:
@@ -22,7 +32,7 @@ def read_run(file: Path) -> Run:
     query has twice; for a file without a line.
     """
     found: dict[str, dict[str, tuple[float, int]]] = {}
-    for number, line in numbered(file):
+    for number, line in _lines(file):
         words = line.split()
         if len(words) != 6:
             raise UsageError(
@@ -34,7 +44,8 @@ def read_run(file: Path) -> Run:
             raise UsageError(f"{file}:{number}: document {document!r} is there twice for query {query!r}")
         places[document] = -_score(score, file, number), _integer(rank, "rank", file, number)
     if not found:
-        raise UsageError(f"{file} is an empty run; its lines are: query Q0 document rank score tag")
+        once = "" if file.is_file() else " (it is no regular file: a pipe can be read once, by one task)"
+        raise UsageError(f"{file} is an empty run{once}; its lines are: query Q0 document rank score tag")
     return {
         query: [(document, -places[document][0]) for document in sorted(places, key=places.__getitem__)]
         for query, places in found.items()
@@ -46,12 +57,12 @@ def read_qrels(file: Path) -> Grades:
 
     Reads TREC's `query iteration document grade` and BEIR's `query-id corpus-id score` with that
     header. A judgment repeated with the same grade counts once. Raises UsageError with file and line
-    for another number of columns, a grade that is no integer, and a judgment that contradicts an
-    earlier one; for a file without a judgment.
+    for another number of columns, a grade that is no integer or larger than LARGEST, and a judgment
+    that contradicts an earlier one; for a file without a judgment.
     """
     grades: Grades = {}
     columns = 0
-    for number, line in numbered(file):
+    for number, line in _lines(file):
         words = line.split()
         if not columns:
             columns = 3 if [w.lower() for w in words] == _BEIR_HEADER else 4
@@ -75,18 +86,22 @@ def read_qrels(file: Path) -> Grades:
     return grades
 
 
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in numbered(file) if not line.startswith(COMMENT))
+
+
 def _integer(word: str, what: str, file: Path, number: int) -> int:
-    try:
-        return int(word)
-    except ValueError:
-        raise UsageError(f"{file}:{number}: {what} {word!r} is no integer") from None
+    """An integer in the digits 0 to 9: Python's own `int` takes 1_0 and the digits of every script."""
+    if not _INTEGER.fullmatch(word):
+        raise UsageError(f"{file}:{number}: {what} {word!r:.60} is no integer")
+    digits = word.lstrip("+-").lstrip("0") or "0"
+    if len(digits) > len(str(LARGEST)) or int(digits) > LARGEST:
+        raise UsageError(f"{file}:{number}: {what} {word!r:.60} is out of range: at most {LARGEST}")
+    return -int(digits) if word.startswith("-") else int(digits)
 
 
 def _score(word: str, file: Path, number: int) -> float:
-    try:
-        score = float(word)
-    except ValueError:
-        score = math.nan
+    score = float(word) if _NUMBER.fullmatch(word) else math.nan
     if not math.isfinite(score):
         raise UsageError(f"{file}:{number}: score {word!r} is no finite number")
     return score

@@ -30,7 +30,7 @@ from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
 from arrbench.measure.repeats import Repeats
 from arrbench.plugins import ranker_class, set_apart
-from arrbench.ranker import Context, Generative, Query, Ranker, Ranking, asked_for
+from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
 from arrbench.record import Seconds
 
 REPORT_EVERY_S = 0.1
@@ -153,11 +153,10 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     warm_up = latency.warm_up_queries((*dev.queries, *train.queries), corpus, job.rerank, job.k)
     parent.say("phase", phase="warm-up")
     with resources.clock(phases, "warmup_s"):
-        latency.warm_up(ranker, warm_up, asked_for(warm_up, job.k), latency.synchronizer(job.device))
+        latency.warm_up(ranker, warm_up, job.k, latency.synchronizer(job.device))
     queries = parent.test_queries(out)
-    most = asked_for(queries, job.k)
-    repeats = Repeats(corpus.positions, most)
-    timed, facts = _timed_phases(ranker, queries, most, job.device, parent, repeats)
+    repeats = Repeats(corpus.positions)
+    timed, facts = _timed_phases(ranker, queries, job.k, job.device, parent, repeats)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
     _write_rankings(out / "single.jsonl", queries, timed["single"].rankings)
     np.savez(
@@ -169,7 +168,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         _generate(ranker, queries, out / "generations.jsonl", parent)
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        facts |= plain.facts("audit()", ranker.audit(queries, most))
+        facts |= plain.facts("audit()", ranker.audit(queries, job.k))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")

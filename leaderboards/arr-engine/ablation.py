@@ -26,10 +26,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from arrbench.asking import ask
 from arrbench.measure import quality
 from arrbench.measure.validity import constraint_violations
 from arrbench.planning import cache_folder, load_task
-from arrbench.ranker import Context, asked_for
+from arrbench.ranker import Context
 from arrbench.task import DataSource, Task
 from arrbench_rankers.arr.ranker import Arr
 
@@ -94,7 +95,7 @@ def trained(cell: Cell, seed: int, epochs: float | None) -> Line:
     fit_s = time.perf_counter() - start
     test = task().split("test")
     ranker.index(test.corpus)
-    found = ranker.rank(test.queries, asked_for(test.queries, 10))
+    found = ask(ranker.rank, test.queries, 10)
     rankings = {q.id: quality.canonical(q, r, 10) for q, r in zip(test.queries, found, strict=True)}
     values = quality.evaluate(MEASURES, test.queries, test.judgments, rankings)
     asked = test.queries[:GENERATED]

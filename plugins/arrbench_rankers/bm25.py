@@ -12,7 +12,7 @@ from pydantic import Field
 
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
-from arrbench.ties import tie_hash
+from arrbench.ties import id_hash, tie_hash
 from arrbench_rankers.analysis import Stemming
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class BM25(Ranker):
     """
 
     Options: ClassVar[type[BaseOptions]] = BM25Options
-    libraries: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "numba")
+    libraries: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "regex", "numba")
     options: BM25Options
     tuning = "none: k1 and b as in Pyserini"
 
@@ -50,7 +50,7 @@ class BM25(Ranker):
     def index(self, corpus: Corpus) -> None:
         # bm25s leaves out the later one of two documents that tie for the last place, so the order of
         # documents is one that neither the corpus's order nor the look of ids has a say in.
-        ids = sorted(corpus.ids, key=lambda d: tie_hash("", d))
+        ids = sorted(corpus.ids, key=id_hash)
         vocabulary: dict[str, int] = {}
         terms = self._analyser.terms
         tokens = [  # four bytes a token where a list takes eight
@@ -95,15 +95,15 @@ class BM25(Ranker):
                 rankings[i] = Ranking(documents, values)
         for i, query in enumerate(queries):
             if query.candidates is not None:
-                rankings[i] = self._rerank(query.candidates, tokens[i], k)
+                rankings[i] = self._rerank(query.id, query.candidates, tokens[i], k)
         return rankings
 
-    def _rerank(self, candidates: Sequence[str], tokens: list[int], k: int) -> Ranking:
+    def _rerank(self, query_id: str, candidates: Sequence[str], tokens: list[int], k: int) -> Ranking:
         scores = [0.0] * len(candidates)
         if tokens:
             scores = self._score(tokens)[[self._positions[d] for d in candidates]].tolist()
         best = sorted(
-            zip(candidates, scores, strict=True), key=lambda pair: (-pair[1], tie_hash("", pair[0]))
+            zip(candidates, scores, strict=True), key=lambda pair: (-pair[1], tie_hash(query_id, pair[0]))
         )
         return Ranking([d for d, _ in best[:k]], [s for _, s in best[:k]])
 

@@ -12,11 +12,11 @@ from pydantic import Field
 from arrbench import plugins, spec
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions, named_files
-from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking, asked_for
+from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench.task import Split
-from arrbench.ties import tie_hash
 from arrbench_rankers.bm25 import BM25
 from arrbench_rankers.cross_encoder import CrossEncoder
+from arrbench_rankers.first_stage import handed_on
 
 STAGES = ("first", "then")
 
@@ -96,21 +96,21 @@ class Cascade(Ranker):
         self._tell()
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        found = self._first.rank(queries, asked_for(queries, self.options.depth))
-        narrowed = [self._narrowed(q, r) for q, r in zip(queries, found, strict=True)]
+        pools = handed_on(self._first, queries, self.options.depth)
+        narrowed = [replace(q, candidates=pool) for q, pool in zip(queries, pools, strict=True)]
         ranked = iter(self._then.rank([q for q in narrowed if q.candidates], k))
         rankings = [next(ranked) if q.candidates else Ranking([], []) for q in narrowed]
         self._tell()
         return rankings
 
-    def _narrowed(self, query: Query, ranking: Ranking) -> Query:
-        """The query with the first stage's `depth` best as candidates, ties broken as everywhere."""
-        scored = zip(ranking.ids, ranking.scores, strict=True)
-        kept = sorted((-s, tie_hash(query.id, d), d) for d, s in scored if d not in query.excluded)
-        return replace(query, candidates=tuple(d for _, _, d in kept[: self.options.depth]))
+    def count_anew(self) -> None:
+        for stage in (self._first, self._then):
+            stage.count_anew()
+        self.facts = {}
+        self._tell()
 
     def audit(self, queries: Sequence[Query], k: int) -> Mapping[str, float | int | str | bool]:
-        told = self._first.audit(queries, asked_for(queries, self.options.depth))
+        told = self._first.audit(queries, self.options.depth)
         return {f"first: {name}": figure for name, figure in told.items()}
 
     def save(self, folder: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import fsum
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from arrbench.ties import tie_hash
+from arrbench.ties import id_hash
 from arrbench_rankers.hashing import hash64
 
 if TYPE_CHECKING:
     from arrbench.task import Split
+
+
+def _list_hash(ids: Sequence[str]) -> bytes:
+    return id_hash("\x00".join(ids))
 
 
 class TrainingLists:
@@ -27,16 +32,20 @@ class TrainingLists:
             for document in ids:
                 found.setdefault(document, []).append(i)
         self._found_in = {d: np.array(at) for d, at in found.items()}
-        heights: dict[str, float] = {}
+        heights: dict[str, list[float]] = {}
         for ids, count in zip(self._lists, self._counts.tolist(), strict=True):
             for place, document in enumerate(ids):
-                heights[document] = heights.get(document, 0.0) + count * (1.0 - place / len(ids))
-        self._heights = {d: h / float(self._counts[self._found_in[d]].sum()) for d, h in heights.items()}
+                heights.setdefault(document, []).append(count * (1.0 - place / len(ids)))
+        self._heights = {  # fsum: a sum that no order of lists changes, so that ties stay ties
+            d: fsum(parts) / float(self._counts[self._found_in[d]].sum()) for d, parts in heights.items()
+        }
 
     @classmethod
     def of(cls, split: Split) -> Self:
         lists = Counter(tuple(split.judgments.ranked(q.id)) for q in split.queries)
-        return cls([(ids, count) for ids, count in sorted(lists.items()) if ids])
+        # Of lists that hold the same documents in different orders, `subset` takes the first.
+        in_order = sorted(lists.items(), key=lambda item: _list_hash(item[0]))
+        return cls([(ids, count) for ids, count in in_order if ids])
 
     def plain(self) -> list[tuple[tuple[str, ...], int]]:
         """What the constructor takes, as JSON has it."""
@@ -71,6 +80,6 @@ class TrainingLists:
 
         def rank(subset: frozenset[str]) -> tuple[int, float, bytes]:
             count, ids = held[subset]
-            return len(ids), count, tie_hash("", "\x00".join(sorted(ids)))
+            return len(ids), count, _list_hash(sorted(ids))
 
         return held[max(held, key=rank)][1]

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from arrbench.asking import ask
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
-from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking, asked_for
+from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench_rankers import backbones
 from arrbench_rankers.dual_encoder import DualEncoderOptions
+from arrbench_rankers.first_stage import handed_on
 
 if TYPE_CHECKING:
     from arrbench.task import Split
@@ -203,7 +205,7 @@ class CrossEncoder(Ranker):
 
         each = max((len(positions) for positions in self._to_score(dev.queries)), default=1)
         some = replace(dev, queries=dev.queries[: max(1, DEV_PAIRS // max(1, each))])
-        return lambda: ndcg_at_10(self.rank(some.queries, asked_for(some.queries, CUTOFF)), some)
+        return lambda: ndcg_at_10(ask(self.rank, some.queries, CUTOFF), some)
 
     def _to_score(self, queries: Sequence[Query]) -> list[Sequence[int]]:
         """Positions of the documents to score: the candidates, every document, or the first stage's."""
@@ -212,8 +214,8 @@ class CrossEncoder(Ranker):
             everything = range(len(self._ids))
             return [everything if q.candidates is None else [at[d] for d in q.candidates] for q in queries]
         searching = [q for q in queries if q.candidates is None]
-        found = iter(self._first.rank(searching, self.options.depth) if searching else [])
-        return [[at[d] for d in (next(found).ids if q.candidates is None else q.candidates)] for q in queries]
+        pools = iter(handed_on(self._first, searching, self.options.depth))
+        return [[at[d] for d in (next(pools) if q.candidates is None else q.candidates)] for q in queries]
 
     def _best(self, positions: Sequence[int], scores: Sequence[float], k: int) -> Ranking:
         order = sorted(range(len(positions)), key=lambda i: -scores[i])[:k]

@@ -41,8 +41,8 @@ def ndcg_at_10(rankings: Sequence[Ranking], split: Split) -> float:
         scored = zip(ranking.scores, ranking.ids, strict=True)
         kept = [(-score, tie_hash(query.id, d), d) for score, d in scored if d not in query.excluded]
         found = [split.judgments.gain(query.id, d) for _, _, d in sorted(kept)[:CUTOFF]]
-        wanted = (d for d in split.judgments.ranked(query.id) if d not in query.excluded)
-        ideal = _dcg([split.judgments.gain(query.id, d) for d in wanted][:CUTOFF])
+        wanted = split.judgments.ranked(query.id)[:CUTOFF]
+        ideal = _dcg([split.judgments.gain(query.id, d) for d in wanted])
         total += _dcg(found) / ideal if ideal else 0.0
     return total / len(split.queries) if split.queries else 0.0
 

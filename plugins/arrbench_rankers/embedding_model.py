@@ -15,7 +15,8 @@ from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
-from arrbench.ranker import Context, Query, Ranking, asked_for
+from arrbench.asking import needed
+from arrbench.ranker import Context, Query, Ranking
 from arrbench.task import Split
 from arrbench_rankers.backbones import load_encoder, load_tokenizer, make_bidirectional
 from arrbench_rankers.dev_measure import CUTOFF, bounded, ndcg_at_10
@@ -193,12 +194,12 @@ def schedule(options: DualEncoderOptions) -> Schedule:
 
 def rankings(scores: np.ndarray[Any, Any], split: Split) -> list[Ranking]:
     """Rankings of a split's queries from scores of all documents: its candidates, or the best ones."""
-    k = min(asked_for(split.queries, CUTOFF), scores.shape[1])
-    return [_ranking(query, row, k, split) for query, row in zip(split.queries, scores, strict=True)]
+    return [_ranking(query, row, split) for query, row in zip(split.queries, scores, strict=True)]
 
 
-def _ranking(query: Query, scores: np.ndarray[Any, Any], k: int, split: Split) -> Ranking:
+def _ranking(query: Query, scores: np.ndarray[Any, Any], split: Split) -> Ranking:
     if query.candidates is None:
+        k = min(needed(query, CUTOFF), len(scores))
         best = np.argpartition(-scores, k - 1)[:k]
     else:
         best = np.array([split.corpus.positions[d] for d in query.candidates])

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
-from arrbench.ties import tie_hash
+from arrbench.ties import id_hash, tie_hash
 from arrbench_rankers import java, lucene_index
 
 _ASKING = "ranker `bm25-lucene`"
@@ -66,7 +66,7 @@ class BM25Lucene(Ranker):
     def index(self, corpus: Corpus) -> None:
         # Lucene leaves out the later one of two documents that tie for the last place, so the order of
         # documents is one that neither the corpus's order nor the look of ids has a say in.
-        ids = sorted(corpus.ids, key=lambda d: tie_hash("", d))
+        ids = sorted(corpus.ids, key=id_hash)
         folder = Path(tempfile.mkdtemp(prefix="arrbench-lucene-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         lucene_index.write(self._jnius, folder, self._analyser, (corpus.by_id(d).text for d in ids))
@@ -101,15 +101,15 @@ class BM25Lucene(Ranker):
 
     def _rank(self, query: Query, k: int) -> Ranking:
         if query.candidates is not None:
-            return self._rerank(query.text, query.candidates, k)
+            return self._rerank(query, query.candidates, k)
         hits = self._searcher.search(query.text, k)
         return Ranking([self._ids[i] for i, _ in hits], [score for _, score in hits])
 
-    def _rerank(self, text: str, candidates: Sequence[str], k: int) -> Ranking:
+    def _rerank(self, query: Query, candidates: Sequence[str], k: int) -> Ranking:
         numbers = [self._numbers[d] for d in candidates]
-        scores = dict(self._searcher.search(text, len(numbers), among=numbers))
+        scores = dict(self._searcher.search(query.text, len(numbers), among=numbers))
         places = zip(candidates, (scores.get(i, 0.0) for i in numbers), strict=True)
-        best = sorted(places, key=lambda place: (-place[1], tie_hash("", place[0])))[:k]
+        best = sorted(places, key=lambda place: (-place[1], tie_hash(query.id, place[0])))[:k]
         return Ranking([d for d, _ in best], [score for _, score in best])
 
     def save(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
-from arrbench.ties import tie_hash
+from arrbench.ties import id_hash, tie_hash
 from arrbench_rankers.hashing import hash64, uniform
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Prior(Ranker):
 
     When retrieving, every training query could, and this orders documents by the sum of their gains in
     training, frequency weighed by gain. When reranking, those count that had it among their candidates.
-    A document that no training query could rank scores 0.
+    A query could not rank what it excludes, nor, with candidates, what its pool lacks: neither its gain
+    there counts nor the query. A document that no training query could rank scores 0.
     """
 
     query_independent = True
@@ -76,21 +77,24 @@ class Prior(Ranker):
 
     def fit(self, train: Split, dev: Split) -> None:
         gains: Counter[str] = Counter()
-        offered: Counter[str] = Counter()
+        offered: Counter[str] = Counter()  # beside those that search the whole corpus
         everywhere = 0
         for query in train.queries:
+            judged = set(train.judgments.grades.get(query.id, {}))
             if query.candidates is None:
                 everywhere += 1
+                offered.subtract(query.excluded)
             else:
                 offered.update(query.candidates)
-            for document in train.judgments.grades.get(query.id, {}):
+                judged.intersection_update(query.candidates)
+            for document in judged:
                 gains[document] += train.judgments.gain(query.id, document)
         self._mean_gain = {d: gain / (everywhere + offered[d]) for d, gain in gains.items() if gain}
 
     def index(self, corpus: Corpus) -> None:
         scores = {d: self._mean_gain.get(d, 0.0) for d in corpus.ids}
         # One order of equal scores for all queries: which of them make the top k is nobody's choice.
-        order = sorted(corpus.ids, key=lambda d: (-scores[d], tie_hash("", d)))
+        order = sorted(corpus.ids, key=lambda d: (-scores[d], id_hash(d)))
         self._hold({d: scores[d] for d in order})
 
     def _hold(self, scores: Mapping[str, float]) -> None:
@@ -102,7 +106,7 @@ class Prior(Ranker):
         return [
             Ranking(self._order[:k], self._descending[:k])
             if q.candidates is None
-            else _top(q.candidates, self._scores, k)
+            else _top(q, self._scores, k)
             for q in queries
         ]
 
@@ -139,13 +143,14 @@ class Chain(Ranker):
         self.index_bytes = 0  # the training lists are all it looks at
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        return [self._rank(query.candidates or (), k) for query in queries]
+        return [self._rank(query, k) for query in queries]
 
-    def _rank(self, candidates: Sequence[str], k: int) -> Ranking:
+    def _rank(self, query: Query, k: int) -> Ranking:
+        candidates = query.candidates or ()
         chosen = self._lists.subset(candidates)
         scores = {d: self._lists.height(d) for d in candidates}
         scores |= {d: 2.0 - place / len(chosen) for place, d in enumerate(chosen)}
-        return _top(candidates, scores, k)
+        return _top(query, scores, k)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
@@ -163,8 +168,8 @@ class Chain(Ranker):
         return ranker
 
 
-def _top(candidates: Sequence[str], scores: Mapping[str, float], k: int) -> Ranking:
-    best = sorted(candidates, key=lambda d: (-scores[d], tie_hash("", d)))[:k]
+def _top(query: Query, scores: Mapping[str, float], k: int) -> Ranking:
+    best = sorted(query.candidates or (), key=lambda d: (-scores[d], tie_hash(query.id, d)))[:k]
     return Ranking(best, [scores[d] for d in best])
 
 

@@ -39,7 +39,7 @@ SAYS = {
     "removes_its_folder": "its folder can't take the test queries: ",
     "tuples": "it must be a Ranking(ids, scores)",
     "ids_none": "an id in a ranking is None; it must be a text (str)",
-    "ids_surrogate": "an id in the ranking of query 'q-red-black' holds '\\udcff', which is no character",
+    "ids_surrogate": "an id in the ranking of query 'q-green-blue' holds '\\udcff', which is no character",
     "score_text": "a score in a ranking is '",
     "score_huge": "a score in a ranking is 1000000",
 }  # fmt: skip

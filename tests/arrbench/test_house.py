@@ -13,22 +13,32 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    ("errors", "ties", "separately", "lines", "kept", "pip_archive", "exit_status", "contents"),
+    (
+        "errors",
+        "ties",
+        "separately",
+        "lines",
+        "kept",
+        "pip_settings",
+        "pip_archive",
+        "exit_status",
+        "contents",
+    ),
     ("options", "plain", "source", "versions", "respondent"),
     ("ranker", "task"),
-    ("declared",),
+    ("asking", "declared"),
     ("plugins",),
     ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure", "protocol"),
     ("store", "trial", "worker", "launch", "conversation"),
     ("choosing",),
-    ("execution", "candidates"),
+    ("execution", "candidates", "task_check"),
     ("outcome",),
     ("leaderboard", "planning"),
     ("runner",),
     ("cli",),
 )
-CONTRACT = {"errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}
+CONTRACT = {"asking", "errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}
 
 
 def imported(file: Path) -> Iterator[str]:

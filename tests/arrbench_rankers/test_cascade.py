@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from arrbench.errors import UsageError
-from arrbench.ranker import Context, Corpus, Document, Query
+from arrbench.ranker import Context, Corpus, Document, Query, Ranking
 from arrbench.spec import parse, validated
 from arrbench.task import Judgments, Split
+from arrbench.ties import tie_hash
 from arrbench_rankers.bm25 import BM25
 from arrbench_rankers.cascade import Cascade, CascadeOptions
 
@@ -54,6 +56,37 @@ def test_excluded_documents_take_no_place_among_the_candidates() -> None:
     found = cascade(depth=2).rank([query], 10)[0].ids
     assert len(found) == 2
     assert found[0] == "a"
+
+
+def test_one_query_s_exclusions_do_not_deepen_the_first_stage_of_others() -> None:
+    ranker = cascade(depth=2)
+    asked: list[tuple[list[str], int]] = []
+    rank = ranker._first.rank
+
+    def recording(queries: Sequence[Query], k: int) -> list[Ranking]:
+        asked.append(([q.id for q in queries], k))
+        return rank(queries, k)
+
+    ranker._first.rank = recording  # type: ignore[method-assign]
+    heavy = Query("heavy", "red wine", excluded=frozenset({"b", "f", "c"}))
+    alone = ranker.rank([heavy], 10)[0]
+    asked.clear()
+    assert ranker.rank([*QUERIES, heavy], 10)[-1] == alone
+    assert asked == [(["1", "2", "3"], 2), (["heavy"], 5)]
+
+
+def test_candidates_stand_in_the_order_of_ties_not_of_the_first_stage() -> None:
+    seen: list[tuple[str, ...]] = []
+    ranker = cascade(depth=4)
+    rank = ranker._then.rank
+
+    def recording(queries: Sequence[Query], k: int) -> list[Ranking]:
+        seen.extend(q.candidates or () for q in queries)
+        return rank(queries, k)
+
+    ranker._then.rank = recording  # type: ignore[method-assign]
+    ranker.rank([Query(f"q{i}", "red wine") for i in range(20)], 10)
+    assert seen == [tuple(sorted(pool, key=lambda d: tie_hash(f"q{i}", d))) for i, pool in enumerate(seen)]
 
 
 def test_a_pool_of_its_own_is_narrowed_too() -> None:

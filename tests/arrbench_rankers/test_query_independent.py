@@ -79,6 +79,22 @@ class TestPrior:
             "h": 0,
         }
 
+    def test_a_relevant_document_in_nobody_s_pool_scores_0(self):
+        queries = (Query("0", "", candidates=("a", "b")), Query("1", "", candidates=("a", "c")))
+        grades = Judgments({"0": {"h": 3, "a": 2}, "1": {"b": 4, "c": 1}})
+        ranker = Prior(Prior.Options(), Context())
+        ranker.fit(Split(queries, grades, CORPUS), Split((), Judgments({}), CORPUS))
+        ranker.index(CORPUS)
+        assert scores(ranker, candidates=("a", "b", "c", "h")) == {"a": 1, "b": 0, "c": 1, "h": 0}
+
+    def test_a_query_does_not_count_for_what_it_excludes(self):
+        queries = (Query("0", "", excluded=frozenset("a")), Query("1", ""), Query("2", "", ("a", "b")))
+        grades = Judgments({"0": {"a": 9, "b": 3}, "1": {"a": 2}, "2": {"a": 2}})
+        ranker = Prior(Prior.Options(), Context())
+        ranker.fit(Split(queries, grades, CORPUS), Split((), Judgments({}), CORPUS))
+        ranker.index(CORPUS)
+        assert scores(ranker, k=2) == {"a": 2, "b": 1}
+
     def test_the_order_of_corpus_and_candidates_changes_nothing(self):
         ranker = fitted(Prior, ["ab"])
         turned = fitted(Prior, ["ab"])
@@ -102,6 +118,16 @@ class TestChain:
     def test_the_others_follow_by_how_high_they_stand_in_training_lists(self):
         ranker = fitted(Chain, ["abc", "de", "df", "fge"])
         assert best(ranker, "edcabhf") == "abcdfeh"  # d 1, f (1/2 + 1) / 2, e (1/2 + 1/3) / 2, h never seen
+
+    def test_which_of_two_orders_of_the_same_documents_stands_is_not_decided_by_ids(self):
+        ab = [best(fitted(Chain, [one + two, two + one]), one + two) for one in "abcd" for two in "efgh"]
+        assert 0 < sum(order == "".join(sorted(order)) for order in ab) < len(ab)
+
+    def test_the_order_of_the_training_queries_changes_nothing(self):
+        lists = ["abc", "de", "df", "fge", "ba", "acb", "gec"]
+        ranker, turned = fitted(Chain, lists), fitted(Chain, lists[::-1])
+        for pool in ("edcabhf", "abg", "cge"):
+            assert scores(ranker, candidates=tuple(pool)) == scores(turned, candidates=tuple(pool))
 
     def test_candidates_never_seen_in_training(self):
         ranker = fitted(Chain, ["ab"])

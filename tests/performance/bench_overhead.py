@@ -44,7 +44,7 @@ def bare(ranker: Ranker, calls: int) -> list[float]:
 
 def measure(calls: int, repeats: int) -> dict[str, list[float]]:
     """Microseconds a query added outside and inside the clock, one figure a repeat."""
-    ranker, sync, again = Nothing(BaseOptions(), Context()), synchronizer("cpu"), Repeats({"d"}, 10)
+    ranker, sync, again = Nothing(BaseOptions(), Context()), synchronizer("cpu"), Repeats({"d"})
     found: dict[str, list[float]] = {"overhead_outside": [], "overhead_inside": []}
     for _ in range(repeats):
         start = time.perf_counter()

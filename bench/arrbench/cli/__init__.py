@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -50,6 +51,8 @@ def commands() -> None:
 
 def main() -> NoReturn:
     """Run a command; 0 well, 1 a trial failed, 2 the user's mistake, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a sign that can't be written ends no command
     try:
         status: Any = commands.main(prog_name="arrbench", standalone_mode=False)
     except KeyboardInterrupt:

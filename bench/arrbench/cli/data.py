@@ -37,7 +37,7 @@ def synth(folder: Path, docs: int, seed: int) -> None:
     from arrbench.tasks.synth import SynthOptions, write
 
     write(SynthOptions(docs=docs, seed=seed), folder)
-    click.echo(f"{folder}: {docs} documents in BEIR's layout")
+    click.echo(f"{click.format_filename(folder)}: {docs} documents in BEIR's layout")
 
 
 @command.command("list")

@@ -30,8 +30,9 @@ def command(task: str, folder: Path, data_dir: Path | None, limit: int | None, o
         raise UsageError(f"{folder} is not empty; export writes into a new folder")
     loaded, facts, test = load_task(task, DataSource(data_dir, cache_folder(), offline), limit)
     write_export(folder, test)
-    click.echo(
-        f"{folder}: {facts.n_documents} documents, {facts.n_queries} queries; licence: {facts.licence}"
-    )
-    if not loaded.texts_may_be_republished:
+    shown = click.format_filename(folder)
+    click.echo(f"{shown}: {facts.n_documents} documents, {facts.n_queries} queries; licence: {facts.licence}")
+    if loaded.texts_may_be_republished is False:
         click.echo("the licence does not let these texts be republished")
+    for note in facts.notes:
+        click.echo(f"note: {note}", err=True)

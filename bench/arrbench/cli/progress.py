@@ -54,8 +54,7 @@ class Bars:
         self._progress.remove_task(self._lines.pop(name))
         self._progress.advance(self._whole)
         if error:
-            failure = Text.assemble(("failed", "red"), f" {name}: {error}")
-            self._progress.console.print(failure, highlight=False)
+            self._progress.console.print(Text.assemble(("failed", "red"), f" {name}: {error}"))
 
 
 @contextmanager

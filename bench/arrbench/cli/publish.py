@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from arrbench.cli.output import method_options
+
+if TYPE_CHECKING:
+    from arrbench.measure.method import Correction, Test
 
 
 @click.command("publish")
@@ -16,7 +23,8 @@ import click
     show_default=True,
     help="Where to look for new records.",
 )
-def command(board: Path, runs: Path) -> None:
+@method_options
+def command(board: Path, runs: Path, test: Test | None, correction: Correction | None) -> None:
     """Write the tables of BOARD, a folder with a board.toml, from its records.
 
     New records of its trials are taken over from --runs first; with none there, the tables are
@@ -26,6 +34,7 @@ def command(board: Path, runs: Path) -> None:
     from arrbench.store import Store
 
     described = read_board(board)
+    described = replace(described, method=described.method.replaced(test, correction))
     copied = collect(described, Store(runs))
     files = write_tables(described)
     click.echo(f"{board}: {copied} new records; {', '.join(f.name for f in files)} written")

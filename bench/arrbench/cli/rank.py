@@ -35,6 +35,7 @@ def command(
     from arrbench.ranker import Context, Query
     from arrbench.record import read
     from arrbench.store import RECORD, Store
+    from arrbench.ties import id_hash
 
     folder = Store(out).resolve(record)
     of = read(folder / RECORD)
@@ -50,9 +51,11 @@ def command(
     context = Context(
         devices.choose(device)["device"], of.dtype, of.threads, of.seed, cache_folder(), offline=True
     )
-    pool = tuple(candidates.split()) if candidates is not None else None
-    ranking = cls.load(model, context).rank([Query("query", text, pool)], k)[0]
-    places = sorted(zip(ranking.ids, ranking.scores, strict=True), key=lambda place: -place[1])[:k]
+    pool = sorted(candidates.split(), key=id_hash) if candidates is not None else None
+    query = Query("", text, None if pool is None else tuple(pool))
+    ranking = cls.load(model, context).rank([query], k)[0]
+    scored = zip(ranking.ids, ranking.scores, strict=True)
+    places = sorted(scored, key=lambda place: (-place[1], id_hash(place[0])))[:k]
     if as_json:
         click.echo(
             json.dumps([{"id": d, "score": float(s)} for d, s in places], indent=1, ensure_ascii=False)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arrbench.cli.output import FORMATS, method_options, print_leaderboard
 from arrbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from arrbench.measure.method import Correction, Test
     from arrbench.planning import Plan
 
 BOARD_TABLE = "board"  # what `publish` reads of the same file
@@ -22,7 +24,7 @@ def _from_config(ctx: click.Context, _: click.Parameter, file: Path | None) -> P
     if file is None:
         return None
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--config {file}: {error}") from error
     values.pop(BOARD_TABLE, None)
@@ -86,9 +88,16 @@ def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     "--timeout", type=float, default=7200.0, show_default=True, help="Seconds a phase of a trial may take."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
+@method_options
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print the records as JSON, and nothing else on stdout."
+    "--format",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="What is printed on stdout: a table as wide as the terminal, or everything as markdown, csv or "
+    "the records as json.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def command(
     rankers: str,
@@ -97,6 +106,9 @@ def command(
     no_save: bool,
     timeout: float,
     dry_run: bool,
+    test: Test | None,
+    correction: Correction | None,
+    format: str,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -108,10 +120,14 @@ def command(
     """
     from arrbench import spec
     from arrbench.cli.progress import watching
+    from arrbench.measure.method import Method
     from arrbench.planning import Experiment, plan
     from arrbench.record import row
     from arrbench.runner import run
+    from arrbench.store import Store
 
+    form = "json" if as_json else format
+    method = Method().replaced(test, correction)
     words = spec.split(rankers)
     plans = [
         plan(Experiment(words, name, seeds, save=not no_save, timeout_s=timeout, **settings))
@@ -120,20 +136,12 @@ def command(
     for warning in dict.fromkeys(warning for planned in plans for warning in planned.warnings):
         click.echo(f"arrbench: {warning}", err=True)
     if dry_run:
-        _print_plans(plans, as_json)
+        _print_plans(plans, form == "json")
         return 0
     with watching(sum(len(planned.missing) for planned in plans), quiet) as watcher:
         records = [record for planned in plans for record in run(planned, watcher)]
     rows = [row(record, cached=cached) for record, cached in records]
-    if as_json:
-        from arrbench.cli.output import print_rows
-
-        print_rows(rows)
-    else:
-        from arrbench.cli.output import print_table
-        from arrbench.store import Store
-
-        print_table(rows, Store(settings["out"]))
+    print_leaderboard(rows, Store(settings["out"]), form, method)
     return 1 if any(record.status == "failed" for record, _ in records) else 0
 
 

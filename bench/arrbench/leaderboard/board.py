@@ -18,6 +18,7 @@ from arrbench.leaderboard.export import to_csv
 from arrbench.leaderboard.growth import PICTURE, draw, growth, growth_markdown
 from arrbench.leaderboard.markdown import markdown
 from arrbench.leaderboard.rows import tables
+from arrbench.measure.method import CORRECTIONS, TESTS, Method
 from arrbench.outcome import per_query
 from arrbench.record import Record, row
 from arrbench.store import RECORD, Store
@@ -37,6 +38,7 @@ class Board:
     candidates: str | None
     rankers: tuple[str, ...]
     seeds: tuple[int, ...]
+    method: Method
 
     @property
     def records(self) -> Store:
@@ -47,7 +49,7 @@ def read_board(folder: Path) -> Board:
     """The board of a folder; UsageError names what its board.toml lacks."""
     file = folder / BOARD
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
     about = values.get("board", {})
@@ -63,7 +65,16 @@ def read_board(folder: Path) -> Board:
         values.get("candidates"),
         tuple(values["rankers"]),
         tuple(values["seeds"]),
+        _method(values, file),
     )
+
+
+def _method(values: Mapping[str, Any], file: Path) -> Method:
+    """How a board's differences are tested: its `test` and `correction`, as `run --config` reads them."""
+    for key, words in (("test", TESTS), ("correction", CORRECTIONS)):
+        if values.get(key) not in (None, *words):
+            raise UsageError(f"{file}: {key} is {values[key]!r}; known: {', '.join(words)}")
+    return Method().replaced(values.get("test"), values.get("correction"))
 
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -144,7 +155,7 @@ def headline_values(rows: Iterable[Mapping[str, Any]], store: Store) -> dict[str
 def write_tables(board: Board) -> list[Path]:
     """Write the board's README.md and board.csv from its records; over several sizes a picture too."""
     rows = [row(record, cached=False) for record in board_records(board)]
-    found = tables(rows, headline_values(rows, board.records))
+    found = tables(rows, headline_values(rows, board.records), board.method)
     head = (
         f"# {board.title}\n\n{board.text.strip()}\n\n"
         "Rebuilt from `records/` by `arrbench publish` on this folder; made anew by "

@@ -15,7 +15,8 @@ class Column:
     """`write` prints a value as finely as a second one asks for, so that a spread fits its mean.
 
     `group` names columns that a narrow table may show as one; `timed` ones hang on the machine; `drawn`
-    ones have a panel in the picture of a growing collection.
+    ones have a panel in the picture of a growing collection. Where a terminal is narrow, columns of more
+    `importance` get room first.
     """
 
     heading: str
@@ -26,6 +27,7 @@ class Column:
     group: str | None = None
     timed: bool = False
     drawn: bool = False
+    importance: int = 0
 
     @property
     def title(self) -> str:
@@ -38,11 +40,13 @@ def columns(headline: str, measured: frozenset[str]) -> tuple[Column, ...]:
     cutoffs = [k for k in (1, 3, 5) if f"overlap@{k}" in measured]
     group = f"overlap@{'/'.join(map(str, cutoffs))}"
     overlaps = [_measure(f"overlap@{k}", f"overlap@{k}", 2, group) for k in cutoffs]
-    return (_measure(headline, _printed(headline), 3, None), *overlaps, *_COSTS)
+    first = _measure(headline, _printed(headline), 3, None, _MOST_IMPORTANT)
+    return (first, *overlaps, *_COSTS)
 
 
-def _measure(name: str, heading: str, digits: int, group: str | None) -> Column:
-    return Column(heading, "", lambda r: r["metrics"].get(name), _share(digits), "higher", group)
+def _measure(name: str, heading: str, digits: int, group: str | None, importance: int = 60) -> Column:
+    read = _at("metrics", name)
+    return Column(heading, "", read, _share(digits), "higher", group, importance=importance)
 
 
 def _printed(name: str) -> str:
@@ -95,15 +99,20 @@ def _recall(record: Record) -> float | None:
     return float(found[0]) if found else None
 
 
+_MOST_IMPORTANT = 100
 _LATENCY = "p50/p95 ms"
 _COSTS = (
-    Column("constraint violations", "%", _violations, _percent, "lower"),
-    Column("p50", "ms", _at("latency_ms", "p50"), _three_figures, "lower", _LATENCY, timed=True),
-    Column("p95", "ms", _at("latency_ms", "p95"), _three_figures, "lower", _LATENCY, timed=True),
-    Column("queries/s", "", _at("throughput_qps"), _three_figures, "higher", timed=True),
-    Column("fit", "s", _at("fit_s", "wall"), _three_figures),
-    Column("parameters", "", _at("memory", "parameters"), _count),
-    Column("index", "MiB", _at("memory", "index_mb"), _three_figures),
+    Column("constraint violations", "%", _violations, _percent, "lower", importance=50),
+    Column(
+        "p50", "ms", _at("latency_ms", "p50"), _three_figures, "lower", _LATENCY, timed=True, importance=80
+    ),
+    Column(
+        "p95", "ms", _at("latency_ms", "p95"), _three_figures, "lower", _LATENCY, timed=True, importance=80
+    ),
+    Column("queries/s", "", _at("throughput_qps"), _three_figures, "higher", timed=True, importance=70),
+    Column("fit", "s", _at("fit_s", "wall"), _three_figures, importance=40),
+    Column("parameters", "", _at("memory", "parameters"), _count, importance=20),
+    Column("index", "MiB", _at("memory", "index_mb"), _three_figures, importance=30),
 )
 COSTS_OF_SIZE = (
     Column("index", "s", _at("index_s", "wall"), _three_figures, "lower", timed=True, drawn=True),

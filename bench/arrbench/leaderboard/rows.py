@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from arrbench.leaderboard.columns import Column, Record, columns
+from arrbench.measure.method import Method
 from arrbench.measure.significance import Comparison, compare, interval
 
 
@@ -60,6 +61,11 @@ class Row:
     def n_seeds(self) -> int:
         return len(self.records)
 
+    @property
+    def one_model(self) -> bool:
+        """Whether the row is one trained model, which tells nothing of other seeds."""
+        return self.learns and self.n_seeds == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -71,13 +77,16 @@ class Table:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]  # of the headline, by row name
     intervals: Mapping[str, tuple[float, float]]  # of the headline's mean, by row name
+    method: Method  # of the comparisons
 
     @property
     def headline(self) -> Column:
         return self.columns[0]
 
 
-def tables(records: Iterable[Record], per_query: Mapping[str, np.ndarray]) -> list[Table]:
+def tables(
+    records: Iterable[Record], per_query: Mapping[str, np.ndarray], method: Method | None = None
+) -> list[Table]:
     """One table for each task, content, setting, split, k and limit among the records.
 
     `per_query` holds the headline's values by record key, shape (queries,), every array over the same
@@ -85,7 +94,7 @@ def tables(records: Iterable[Record], per_query: Mapping[str, np.ndarray]) -> li
     records of one row and seed the latest counts.
     """
     same_task = _grouped(records, _task_key)
-    return [_table(group, per_query) for group in same_task]
+    return [_table(group, per_query, method or Method()) for group in same_task]
 
 
 def _task_key(r: Record) -> tuple[Any, ...]:
@@ -103,7 +112,7 @@ def _grouped(records: Iterable[Record], key: Callable[[Record], tuple[Any, ...]]
     return list(groups.values())
 
 
-def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray]) -> Table:
+def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray], method: Method) -> Table:
     measured = frozenset(name for r in records for name in r["metrics"])
     shown = columns(records[0]["headline"], measured)
     name = _namer(records)
@@ -115,8 +124,9 @@ def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray]) -> Ta
         about=records[0],
         columns=shown,
         rows=tuple(_best_marked(rows, shown)),
-        comparisons=tuple(compare(values)),
+        comparisons=tuple(compare(values, {row.name for row in rows if row.one_model}, method)),
         intervals={row: interval(v) for row, v in values.items()},
+        method=method,
     )
 
 
@@ -190,12 +200,9 @@ def cell(column: Column, records: Sequence[Record]) -> Cell:
 
 
 def _values(row: Row, per_query: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """A row's per-query headline, mean over its seeds."""
+    """A row's per-query headline, shape (seeds, queries); None where some record has none."""
     found = [per_query[r["key"]] for r in row.records if r["key"] in per_query]
-    if not found or len(found) < len(row.records):
-        return None
-    mean: np.ndarray = np.mean(found, axis=0)
-    return mean
+    return np.stack(found) if found and len(found) == len(row.records) else None
 
 
 def _best_marked(rows: Sequence[Row], shown: Sequence[Column]) -> list[Row]:

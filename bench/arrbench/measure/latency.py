@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from arrbench import plain
+from arrbench.asking import Call, ask, calls, in_order
 from arrbench.errors import ContractError, TrialError, shown
 from arrbench.measure.repeats import Repeats
 from arrbench.ranker import Corpus, Query, Ranker, Ranking
@@ -78,8 +79,8 @@ def warm_up(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[],
     end = time.monotonic() + WARM_UP_SECONDS
     while True:
         for query in queries[:WARM_UP_QUERIES]:
-            ranker.rank([query], k)
-        ranker.rank(list(queries), k)
+            ask(ranker.rank, [query], k)
+        ask(ranker.rank, queries, k)
         sync()
         if time.monotonic() >= end:
             break
@@ -104,14 +105,15 @@ def single_stream(
     samples: list[float] = []
     rankings: list[Ranking] = []
     spent = 0.0
+    asked = [calls([q], k) for q in queries]
     least = len(queries) + min(SINGLE_REPEATS, len(queries))
     while len(samples) < least or _goes_on(len(samples), spent, max_samples, max_seconds, MOST_SAMPLES):
         at = len(samples) % len(queries)
-        elapsed, (answer,) = _timed(ranker, [queries[at]], k, sync)
+        elapsed, (answer,) = _timed(ranker, asked[at], sync)
         if len(samples) < len(queries):
             rankings.append(answer)
         else:
-            repeats.check(queries[at], rankings[at], answer)
+            repeats.check(queries[at], asked[at][0].k, rankings[at], answer)
         samples.append(elapsed)
         spent += elapsed / 1e3
     return Timed(samples, rankings)
@@ -120,21 +122,27 @@ def single_stream(
 def batch(
     ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object], repeats: Repeats
 ) -> Timed:
-    """All queries in one call, up to five times or three seconds; the first answer is the one judged.
+    """All queries at once, up to five times or three seconds; the first answer is the one judged.
+
+    One call where queries exclude about as many documents; see `asking`. What the ranker counts is counted
+    anew each time, so that its facts are of these queries, once.
 
     Raises TrialError for a repeat that breaks the contract.
     """
     samples: list[float] = []
-    rankings: list[Ranking] = []
+    asked = calls(queries, k)
+    rankings: Sequence[Ranking] = []
     while not samples or _goes_on(len(samples), sum(samples) / 1e3, BATCH_CALLS, BATCH_SECONDS, MOST_BATCHES):
-        elapsed, answers = _timed(ranker, list(queries), k, sync)
+        ranker.count_anew()
+        elapsed, answers = _timed(ranker, asked, sync)
         if samples:
-            for query, first, again in zip(queries, rankings, answers, strict=True):
-                repeats.check(query, first, again)
+            for call in asked:
+                for at in call.places:
+                    repeats.check(queries[at], call.k, rankings[at], answers[at])
         else:
             rankings = answers
         samples.append(elapsed)
-    return Timed(samples, rankings)
+    return Timed(samples, list(rankings))
 
 
 def _goes_on(calls: int, seconds: float, enough_calls: int, enough_seconds: float, most: int) -> bool:
@@ -170,9 +178,9 @@ def from_cache(first_ms: Sequence[float], repeats_ms: Sequence[float]) -> bool:
 
 
 def _timed(
-    ranker: Ranker, queries: list[Query], k: int, sync: Callable[[], object]
-) -> tuple[float, list[Ranking]]:
-    """Milliseconds of one call, what it returns read out inside the clock, and that.
+    ranker: Ranker, asked: Sequence[Call], sync: Callable[[], object]
+) -> tuple[float, Sequence[Ranking]]:
+    """Milliseconds of some calls, what they return read out inside the clock, and that.
 
     Raises TrialError for a number of rankings other than that of the queries.
     """
@@ -180,16 +188,21 @@ def _timed(
     try:
         sync()
         start = time.perf_counter_ns()
-        answers = [Ranking(_ids(r), _scores(r)) for r in ranker.rank(queries, k)]
+        answers = [_read(ranker.rank(call.queries, call.k)) for call in asked]
         sync()
         elapsed = (time.perf_counter_ns() - start) / 1e6
     finally:
         gc.enable()
-    if len(answers) != len(queries):
-        raise TrialError(f"rank() answered {len(queries)} queries with {len(answers)} rankings")
-    for query, ranking in zip(queries, answers, strict=True):
-        _refuse_unread(ranking, query)
-    return elapsed, answers
+    for call, answer in zip(asked, answers, strict=True):
+        if len(answer) != len(call.queries):
+            raise TrialError(f"rank() answered {len(call.queries)} queries with {len(answer)} rankings")
+        for query, ranking in zip(call.queries, answer, strict=True):
+            _refuse_unread(ranking, query)
+    return elapsed, in_order(asked, answers)
+
+
+def _read(answer: Iterable[Ranking]) -> list[Ranking]:
+    return [Ranking(_ids(r), _scores(r)) for r in answer]
 
 
 def _ids(ranking: Ranking) -> list[str]:
@@ -197,11 +210,9 @@ def _ids(ranking: Ranking) -> list[str]:
     if not isinstance(ranking, Ranking):
         raise ContractError(f"rank() gave {shown(ranking)} as a ranking; it must be a Ranking(ids, scores)")
     read = list(ranking.ids)
-    return (
-        read
-        if not read or type(read[0]) is str
-        else [plain.identifier("an id in a ranking", i) for i in read]
-    )
+    if not read or type(read[0]) is str:
+        return read
+    return [plain.identifier("an id in a ranking", i) for i in read]
 
 
 def _scores(ranking: Ranking) -> list[float]:

@@ -17,7 +17,7 @@ import numpy as np
 from arrbench.errors import TrialError, UsageError
 from arrbench.measure import kernels
 from arrbench.ranker import Query, Ranking
-from arrbench.task import Judgments
+from arrbench.task import Judgments, counted
 from arrbench.ties import tie_hash
 
 
@@ -173,7 +173,8 @@ def evaluate(
     """Per-query values of each measure, float64 of shape (queries,), in the order of `queries`.
 
     `rankings` are canonical, by query id; a query without one, with an empty one or without a
-    relevant document counts 0. A measure without a cutoff is over what was returned.
+    relevant document counts 0. A document that a query excludes is not relevant to it. A measure
+    without a cutoff is over what was returned.
 
     Raises UsageError for an unknown measure and for a gain that is not an integer of 0 or more
     (ranx would truncate it without a word).
@@ -181,6 +182,7 @@ def evaluate(
     parsed = {name: parse(name) for name in names}
     if not queries:
         return {name: np.zeros(0) for name in names}
+    judgments = counted(queries, judgments)
     ideals = [_ideal(q.id, judgments) for q in queries]
     ranked = [tuple(rankings[q.id].ids) if q.id in rankings else () for q in queries]
     judged_array, ranked_array = _numbered(ideals, ranked)

@@ -14,15 +14,14 @@ from arrbench.ranker import Query, Ranking
 class Repeats:
     """Counts repeats and those with the ids and order of the first answer.
 
-    A Corpus's `positions` serves as `corpus_ids`; at most `k_asked` documents may be returned.
+    A Corpus's `positions` serves as `corpus_ids`.
     """
 
     corpus_ids: Collection[str]
-    k_asked: int
     checked: int = 0
     same: int = 0
 
-    def check(self, query: Query, first: Ranking, again: Ranking) -> None:
+    def check(self, query: Query, k_asked: int, first: Ranking, again: Ranking) -> None:
         """Count one; TrialError where it breaks the contract or holds under half as many documents.
 
         The first answer is checked elsewhere, and so is whatever repeats it to the letter.
@@ -31,7 +30,7 @@ class Repeats:
         if again == first:
             self.same += 1
             return
-        validate(query, again, self.corpus_ids, self.k_asked)
+        validate(query, again, self.corpus_ids, k_asked)
         self.same += again.ids == first.ids
         if 2 * len(again.ids) < len(first.ids):
             raise TrialError(

@@ -145,7 +145,7 @@ def _watched() -> AbstractContextManager[Progress | None]:
     if not console.is_terminal:
         return nullcontext()
     return progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.DownloadColumn(),
         progress.TransferSpeedColumn(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus
 from arrbench.task import SPLITS, DataSource, Setting, Split, SplitName, Task
 from arrbench.tasks import collection
+from arrbench.tasks.collection_notes import ExcludeSelf, Missing
 from arrbench.tasks.folder_files import read_documents, read_queries
 from arrbench.trec import read_qrels, read_run
 
@@ -20,7 +21,8 @@ DOCUMENTS = ("corpus.jsonl", "corpus.tsv", "documents.jsonl", "documents.tsv")
 QUERIES = ("queries.jsonl", "queries.tsv", "topics.tsv", "topics.txt", "topics")
 LAYOUTS = (
     "corpus.jsonl, queries.jsonl and qrels/test.tsv (BEIR's), or corpus.tsv or .jsonl, queries.tsv or "
-    "topics.tsv, and test.qrels, qrels.test.txt or qrels (TREC's), each plain or .gz"
+    "topics.tsv, and test.qrels, qrels.test.txt or qrels (TREC's), each plain or .gz; without judgments for "
+    "test those for dev are tested"
 )
 SHOWN_FILES = 8
 
@@ -30,6 +32,11 @@ class FolderOptions(BaseOptions):
     candidates: str | None = Field(
         None, description="a TREC run in the folder (or anywhere): rerank its documents, in no order"
     )
+    tested: Literal["auto", "test", "dev"] = Field(
+        "auto", description="the judgments to test on; auto: test's, or dev's where there are none for test"
+    )
+    exclude_self: ExcludeSelf = collection.EXCLUDE_SELF
+    missing: Missing = collection.MISSING
 
 
 class Folder(Task):
@@ -39,7 +46,7 @@ class Folder(Task):
     and qrels/dev.tsv (BEIR); documents and queries as TSV, judgments in test.qrels, qrels.test.txt or
     qrels and perhaps train's and dev's (TREC); or what `arrbench export` writes. BEIR's title and text
     are shown together. Without judgments for dev a tenth of train's queries become dev; without
-    candidates in the run a test query counts 0.
+    judgments for test dev's are tested; without candidates in the run a test query counts 0.
     """
 
     Options: ClassVar[type[BaseOptions]] = FolderOptions
@@ -53,17 +60,20 @@ class Folder(Task):
         folder = _folder(self.options.path)
         documents = _required(folder, DOCUMENTS, "documents")
         queries = _required(folder, QUERIES, "queries")
-        judgments = {name: _only(folder, _qrels(name)) for name in SPLITS}
-        judgments["test"] = _required(folder, _qrels("test"), "test judgments")
-        texts = read_queries(queries)
+        judgments, tested = _judgments(folder, self.options.tested)
+        asked = read_queries(queries)
         judged: dict[SplitName, collection.Judged] = {
-            name: collection.Judged(texts, read_qrels(file)) for name, file in judgments.items() if file
+            name: collection.Judged(asked.texts, read_qrels(file), asked.excluded)
+            for name, file in judgments.items()
         }
         pools = None if self.options.candidates is None else _pools(folder, self.options.candidates)
-        corpus = Corpus(read_documents(documents))
-        found = collection.build(str(folder), corpus, judged, pools)
+        texts, repeated = read_documents(documents)
+        rules = collection.Rules(self.options.exclude_self, self.options.missing)
+        found = collection.build(str(folder), Corpus(texts), judged, pools, rules)
         self._splits = found.splits
-        self.facts = dict(found.facts)
+        self.facts = {**found.facts, "documents_repeated": repeated, "queries_repeated": asked.repeated}
+        self.notes = (*tested, *found.notes)
+        self.warnings = found.warnings
 
     @property
     def setting(self) -> Setting:
@@ -80,6 +90,20 @@ def _folder(path: str) -> Path:
     if not folder.is_dir():
         raise UsageError(f"option path={path} of task 'folder' is no folder")
     return folder
+
+
+def _judgments(
+    folder: Path, tested: Literal["auto", "test", "dev"]
+) -> tuple[dict[SplitName, Path], list[str]]:
+    """The file of each split that has one, and a sentence where dev's is the one that is tested."""
+    found = {name: file for name in SPLITS if (file := _only(folder, _qrels(name)))}
+    if tested == "dev" or (tested == "auto" and "test" not in found and "dev" in found):
+        found["test"] = file = _required(folder, _qrels("dev"), "dev judgments")
+        found.pop("dev", None)
+        why = "tested=dev" if tested == "dev" else "there are no judgments for test"
+        return found, [f"tested on the dev split, {file.relative_to(folder)}: {why}"]
+    found["test"] = _required(folder, _qrels("test"), "test judgments")
+    return found, []
 
 
 def _qrels(name: SplitName) -> tuple[str, ...]:

@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from arrbench.errors import UsageError
 from arrbench.lines import numbered
 from arrbench.ranker import Document
+from arrbench.tasks.collection import distinct
+
+# names that the first line of a TSV file may give its columns, in small letters
+_IDS = ("id", "_id", "docid", "doc_id", "doc-id", "docno", "did", "pid", "passage_id", "document_id")
+_QUERY_IDS = ("id", "_id", "qid", "query_id", "query-id", "queryid", "topic", "topic_id")
+_TITLES = ("title",)
+_TEXTS = ("text", "contents", "content", "body", "passage", "document")
+_QUERY_TEXTS = ("text", "query", "title", "question", "query_text")
 
 
-def read_documents(file: Path) -> Iterator[Document]:
-    """Documents in the file's order, each id once.
+@dataclass(slots=True)
+class Queries:
+    """Query id -> text, and query id -> documents that are kept out of its ranking."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, frozenset[str]] = field(default_factory=dict)
+    repeated: int = 0  # queries that were there again, word for word
+
+
+def read_documents(file: Path) -> tuple[list[Document], int]:
+    """Documents in the file's order, each id once; and how many were there again, word for word.
 
     JSON lines are BEIR's (`_id`, `title`, `text`: the text shown is title and text together) or those
     that `arrbench export` writes (`id`, `title`, `text`: the text is shown as it is). TSV is
-    `id text` or `id title text`, the latter read as BEIR's. A missing title is empty.
+    `id text` or `id title text`, the latter read as BEIR's; a first line may name these columns, in any
+    order after the id. A missing title is empty.
 
-    Raises UsageError with file and line for a line that is none of these and for a second use of an id.
+    Raises UsageError with file and line for a line that is none of these and for an id with two texts.
     """
-    seen: set[str] = set()
-    for number, document in _json_documents(file) if _is_json(file) else _tsv_documents(file):
-        if document.id in seen:
-            raise UsageError(f"{file}:{number}: document id {document.id!r} occurs twice; ids must be unique")
-        seen.add(document.id)
-        yield document
+    return distinct(file, _json_documents(file) if _is_json(file) else _tsv_documents(file))
 
 
-def read_queries(file: Path) -> dict[str, str]:
-    """Query id -> text: JSON lines with `_id` or `id` and `text`, or TSV of id and text.
+def read_queries(file: Path) -> Queries:
+    """Queries of JSON lines with `_id` or `id`, `text` and perhaps `excluded`, or of TSV with id and text.
 
     Raises UsageError as `read_documents` does.
     """
-    texts: dict[str, str] = {}
-    for number, query, text in _json_queries(file) if _is_json(file) else _tsv_queries(file):
-        if query in texts:
-            raise UsageError(f"{file}:{number}: query id {query!r} occurs twice; ids must be unique")
-        texts[query] = text
-    return texts
+    queries = Queries()
+    for number, query, text, excluded in _json_queries(file) if _is_json(file) else _tsv_queries(file):
+        before = queries.texts.get(query)
+        if before is None:
+            queries.texts[query] = text
+            if excluded:
+                queries.excluded[query] = excluded
+        elif (before, queries.excluded.get(query, frozenset())) == (text, excluded):
+            queries.repeated += 1
+        else:
+            raise UsageError(
+                f"{file}:{number}: query id {query!r} occurs twice, with two texts; ids must be unique"
+            )
+    return queries
 
 
 def _is_json(file: Path) -> bool:
@@ -56,31 +78,47 @@ def _json_documents(file: Path) -> Iterator[tuple[int, Document]]:
 
 
 def _tsv_documents(file: Path) -> Iterator[tuple[int, Document]]:
-    for number, line in numbered(file):
-        match line.split("\t"):
-            case [document, text]:
-                yield number, Document(_checked(document, f"{file}:{number}"), "", text)
-            case [document, title, text]:
-                yield number, Document(_checked(document, f"{file}:{number}"), title, _joined(title, text))
-            case columns:
-                raise UsageError(
-                    f"{file}:{number}: {len(columns)} columns; a document is id<TAB>text or "
-                    "id<TAB>title<TAB>text"
-                )
+    title_at, text_at = 1, 2  # of three columns
+    for place, (number, line) in enumerate(numbered(file)):
+        columns = line.split("\t")
+        if place == 0 and _is_header(columns, _IDS, (*_TITLES, *_TEXTS)):
+            if len(columns) == 3 and columns[2].strip().lower() in _TITLES:
+                title_at, text_at = 2, 1
+            continue
+        where = f"{file}:{number}"
+        if len(columns) == 2:
+            yield number, Document(_checked(columns[0], where), "", columns[1])
+        elif len(columns) == 3:
+            title, text = columns[title_at], columns[text_at]
+            yield number, Document(_checked(columns[0], where), title, _joined(title, text))
+        else:
+            raise UsageError(
+                f"{where}: {len(columns)} columns; a document is id<TAB>text or id<TAB>title<TAB>text"
+            )
 
 
-def _json_queries(file: Path) -> Iterator[tuple[int, str, str]]:
+def _json_queries(file: Path) -> Iterator[tuple[int, str, str, frozenset[str]]]:
     for number, line in _objects(file):
         where = f"{file}:{number}"
-        yield number, _id(line, where), _string(line, "text", where)
+        excluded = line.get("excluded") or []
+        if not isinstance(excluded, list) or not all(isinstance(d, str) for d in excluded):
+            raise UsageError(f"{where}: 'excluded' is {excluded!r:.60}, not a list of document ids")
+        yield number, _id(line, where), _string(line, "text", where), frozenset(excluded)
 
 
-def _tsv_queries(file: Path) -> Iterator[tuple[int, str, str]]:
-    for number, line in numbered(file):
+def _tsv_queries(file: Path) -> Iterator[tuple[int, str, str, frozenset[str]]]:
+    for place, (number, line) in enumerate(numbered(file)):
         columns = line.split("\t")
+        if place == 0 and len(columns) == 2 and _is_header(columns, _QUERY_IDS, _QUERY_TEXTS):
+            continue
         if len(columns) != 2:
             raise UsageError(f"{file}:{number}: {len(columns)} columns; a query is id<TAB>text")
-        yield number, _checked(columns[0], f"{file}:{number}"), columns[1]
+        yield number, _checked(columns[0], f"{file}:{number}"), columns[1], frozenset()
+
+
+def _is_header(columns: Sequence[str], ids: Collection[str], others: Collection[str]) -> bool:
+    first, *rest = (column.strip().lower() for column in columns)
+    return first in ids and bool(rest) and all(column in others for column in rest)
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus, Document
 from arrbench.task import DataSource, Setting, Split, SplitName, Task
 from arrbench.tasks import collection
+from arrbench.tasks.collection_notes import ExcludeSelf, Missing
 
 
 class IrdsOptions(BaseOptions):
@@ -26,6 +27,8 @@ class IrdsOptions(BaseOptions):
     candidates: Literal["scoreddocs"] | None = Field(
         None, description="rerank the documents that the collection brings as scoreddocs, in no order"
     )
+    exclude_self: ExcludeSelf = collection.EXCLUDE_SELF
+    missing: Missing = collection.MISSING
 
 
 class Irds(Task):
@@ -57,10 +60,15 @@ class Irds(Task):
                 judged[name] = collection.Judged(_texts(dataset), _grades(dataset))
         with _delivery(ir_datasets, ids["test"], source.offline):
             pools = self._pools(found)
-            corpus = Corpus(_documents(test))
-        built = collection.build(f"ir_datasets' {' + '.join(ids.values())}", corpus, judged, pools)
+            texts, repeated = collection.distinct(ids["test"], enumerate(_documents(test), start=1))
+        source_of_all = f"ir_datasets' {' + '.join(ids.values())}"
+        rules = collection.Rules(self.options.exclude_self, self.options.missing)
+        built = collection.build(source_of_all, Corpus(texts), judged, pools, rules)
         self._splits = built.splits
-        self.facts = {"ir_datasets": ir_datasets.__version__, **built.facts}
+        counts = {**built.facts, "documents_repeated": repeated}
+        self.facts = {"ir_datasets": ir_datasets.__version__, **counts}
+        self.notes = built.notes
+        self.warnings = built.warnings
 
     @property
     def setting(self) -> Setting:

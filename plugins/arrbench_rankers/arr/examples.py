@@ -34,11 +34,11 @@ class Example:
 
 
 def listed(train: Split) -> dict[str, list[str]]:
-    """The ranked documents of every training query that has any, best first, none of them excluded.
+    """The ranked documents of every training query that has any, best first.
 
     Raises UsageError where no query has one.
     """
-    lists = {q.id: [d for d in train.judgments.ranked(q.id) if d not in q.excluded] for q in train.queries}
+    lists = {q.id: train.judgments.ranked(q.id) for q in train.queries}
     found = {query: ranked for query, ranked in lists.items() if ranked}
     if not found:
         raise UsageError(
@@ -61,11 +61,14 @@ def examples(
     lists = listed(train)
     queries = [query for query in train.queries if query.id in lists]
     below = documents_below(index.tree) if options.off_list else np.zeros(0, np.int64)
+    at = train.corpus.positions
     made = []
     for number, (query, prompt) in enumerate(zip(queries, write(queries), strict=True)):
         ranked = lists[query.id]
-        known = [train.corpus.positions[document] for document in ranked]
-        drawn = draw(len(index.ids), known, options.off_list, (seed, number)) if options.off_list else []
+        known = [at[document] for document in ranked]
+        excluded = [position for d in query.excluded if (position := at.get(d)) is not None]
+        barred = [*known, *excluded]
+        drawn = draw(len(index.ids), barred, options.off_list, (seed, number)) if options.off_list else []
         tree = PrefixTree.build(index.subset([*ranked, *(index.ids[position] for position in drawn)]))
         edges, weights, paths = _listed_edges(tree, len(ranked), options)
         if drawn:

@@ -26,13 +26,13 @@ from arrbench_rankers.arr.trie import Ints, PrefixTree
 OFF_LIST = 0.1  # weight of a query's drawn documents together, where the first listed document has 1
 
 
-def draw(documents: int, listed: Collection[int], wanted: int, seed: tuple[int, ...]) -> list[int]:
-    """`wanted` positions below `documents` that aren't listed, drawn uniformly without repetition.
+def draw(documents: int, barred: Collection[int], wanted: int, seed: tuple[int, ...]) -> list[int]:
+    """`wanted` positions below `documents` that aren't barred, drawn uniformly without repetition.
 
     Fewer where there are no more; the same ones for the same seed.
     """
-    among = np.random.default_rng(seed).choice(documents, min(documents, wanted + len(listed)), replace=False)
-    return [position for position in among.tolist() if position not in set(listed)][:wanted]
+    among = np.random.default_rng(seed).choice(documents, min(documents, wanted + len(barred)), replace=False)
+    return [position for position in among.tolist() if position not in set(barred)][:wanted]
 
 
 def off_list_edges(

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from arrbench.asking import ask
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
-from arrbench.ranker import Context, Corpus, Generative, Query, Ranking, asked_for
+from arrbench.ranker import Context, Corpus, Generative, Query, Ranking
 from arrbench.task import Split
 from arrbench_rankers.arr.docids.scheme import AskedScheme
 from arrbench_rankers.arr.options import ArrNtpOptions, ArrOptions
@@ -119,7 +120,7 @@ class Arr(Generative):
         self.facts["train_queries_without_list"] = len(train.queries) - len(made)
 
         def dev_ndcg() -> float:
-            return ndcg_at_10(self._ranked(dev.queries, asked_for(dev.queries, CUTOFF)), dev)
+            return ndcg_at_10(ask(self._ranked, dev.queries, CUTOFF), dev)
 
         self._train(made, range(known, len(self._tokenizer)), dev_ndcg if dev.queries else None)
         self._calibrate(dev)
@@ -144,8 +145,7 @@ class Arr(Generative):
         asked = []
         rankings = self._ranked(queries, calibration.OWN)
         for query, prompt, own in zip(queries, self._prompts(queries), rankings, strict=True):
-            relevant = (d for d in dev.judgments.ranked(query.id) if d not in query.excluded)
-            listed = [known[d] for d in relevant if d in known]
+            listed = [known[d] for d in dev.judgments.ranked(query.id) if d in known]
             asked.append(calibration.Asked(prompt, listed, [known[d] for d in own.ids]))
         self.facts |= calibration.facts(self._model, self._index, asked, self.options, self._reading)
 
@@ -225,14 +225,16 @@ class Arr(Generative):
         self.facts["docid_tree_nodes"] = len(index.tree)
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        self._decoder.count_anew()
-        self._prompter.count_anew()
         rankings = self._ranked(queries, k)
-        for name in self._decoder.proofs.names():
-            self.facts.pop(name, None)
         self.facts.update(self._decoder.proofs.figures())
         self.facts["scoring_batch_halved"] = self._decoder.halved
         return rankings
+
+    def count_anew(self) -> None:
+        self._decoder.count_anew()
+        self._prompter.count_anew()
+        for name in self._decoder.proofs.names():
+            self.facts.pop(name, None)
 
     def _ranked(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         best = self._decoder.rank(queries, self._prompts(queries), k)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from arrbench.leaderboard.board import read_board
+
 BOARD = """
 task = "toy:setting=retrieve"
 rankers = ["counter", "counter:wrong=raise"]
@@ -25,6 +27,12 @@ def board(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "board.toml").write_text(BOARD)
     return folder
+
+
+def test_a_byte_order_mark_before_a_board_changes_nothing(board: Path) -> None:
+    plain = read_board(board)
+    (board / "board.toml").write_text(f"\ufeff{BOARD}", encoding="utf-8")
+    assert read_board(board) == plain
 
 
 def test_a_board_holds_its_trials_and_is_rebuilt_without_the_runs(

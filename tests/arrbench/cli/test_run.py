@@ -80,6 +80,9 @@ def test_a_configuration_file_gives_defaults_that_words_override(arrbench: Any, 
     assert {(line["ranker"], line["seed"]) for line in plan} >= {("counter", 1), ("counter", 2)}
     plan = json.loads(arrbench(*words, "--seeds", "7").out)["plan"]
     assert {line["seed"] for line in plan} == {7}
+    config.write_text('\ufeffrankers = ["counter"]\ntask = "toy"\nseeds = [3]\n', encoding="utf-8")
+    plan = json.loads(arrbench(*words).out)["plan"]
+    assert {line["seed"] for line in plan} == {3}
     config.write_text("rnakers = []")
     answer = arrbench(*words)
     assert answer.status == 2

@@ -1,8 +1,12 @@
+import math
+import re
+
 import numpy as np
 import pytest
 
 from arrbench.leaderboard.notes import notes, tuning
 from arrbench.leaderboard.rows import tables
+from arrbench.measure.method import Method
 
 BLIND = {"query_independent": True}
 
@@ -155,8 +159,14 @@ class TestNotes:
         assert "  twin > low (over low by .401 [.3" in lines
         assert "  high > low (over low by .400 [.3" in lines
         assert "not told apart: twin and high" in lines
-        assert "paired t-test, Holm-corrected over all pairs" in lines
-        assert "3 pairs" in lines
+        assert (
+            "hold (paired t-test over queries, between these trained models, Holm-corrected over all pairs, "
+            "3 pairs, with 95% intervals; d: difference / its standard deviation over queries):"
+        ) in lines
+        assert re.search(r"over low by \.400 \[\.39\d, \.4\d\d\], d = \d\.\d\d\)", lines)
+        assert re.search(
+            r"smallest difference .* 80% power at the level 0\.05/3: \.01\d to \.01\d from", lines
+        )
 
     def test_many_pairs_that_are_not_told_apart_are_counted(self, record):
         even = {f"even{i}": 0.8 for i in range(6)}
@@ -167,12 +177,65 @@ class TestNotes:
         lines = "\n".join(notes(self.board(record, {"a": 0.5, "b": 0.501})))
         assert "no difference in nDCG@10 holds" in lines
 
-    def test_seeds_are_averaged_per_query_before_the_test(self, record):
+    def test_seeds_count_in_the_test(self, record):
+        """Over queries alone the difference is certain; two seeds that are .2 apart leave it open."""
         records = [record("a", 0.6, 1), record("a", 0.4, 2), record("b", 0.1, 1), record("b", 0.1, 2)]
         up, down, flat = np.full(50, 0.6), np.full(50, 0.4), np.full(50, 0.1)
         per_query = dict(zip([r["key"] for r in records], [up, down, flat, flat], strict=True))
-        (comparison,) = only(records, per_query).comparisons
+        table = only(records, per_query)
+        (comparison,) = table.comparisons
         assert (comparison.better, comparison.difference) == ("a", pytest.approx(0.4))
+        # standard error over seeds .1, t of one degree of freedom: p = 1 - 2 atan(4) / pi
+        assert comparison.p == pytest.approx(1 - 2 * math.atan(4) / math.pi)
+        assert not comparison.significant
+        assert table.intervals["a"] == pytest.approx((0.5 - 0.1 * 12.7062, 0.5 + 0.1 * 12.7062))
+        assert "(t-test over queries and seeds, Holm-corrected" in "\n".join(notes(table))
+
+    def seeded(self, record, seeds, method=None):
+        """Rankers `a` and `b` with so many seeds each, which learn, and `c`, which doesn't."""
+        made = [(name, s) for name, n in seeds.items() for s in range(1, n + 1)]
+        records = [record(name, 0.5, s, learns=name != "c") for name, s in made]
+        per_query = {f"{name}-{s}": self.values(0.5, seed=s * ord(name)) for name, s in made}
+        (table,) = tables(records, per_query, method)
+        return table, "\n".join(notes(table))
+
+    def test_one_seed_speaks_of_these_trained_models(self, record):
+        _, said = self.seeded(record, {"a": 1, "b": 1, "c": 1})
+        assert "(paired t-test over queries, between these trained models, Holm" in said
+        _, said = self.seeded(record, {"a": 3, "b": 1, "c": 1})
+        assert (
+            "(t-test over queries and seeds, b with one seed: over queries alone, of these trained models, "
+        ) in said
+        _, said = self.seeded(record, {"a": 3, "b": 2, "c": 1})
+        assert "(t-test over queries and seeds, Holm" in said
+        _, said = self.seeded(record, {"c": 1, "a": 0})
+        assert "t-test" not in said
+
+    def test_a_seed_that_failed_leaves_one_model(self, record):
+        records = [record("a", 0.5, 1), record("a", 0, 2, status="failed", error="MemoryError", metrics={})]
+        records.append(record("c", 0.4, learns=False))
+        per_query = {"a-1": self.values(0.5), "c-1": self.values(0.4, seed=1)}
+        said = "\n".join(notes(only(records, per_query)))
+        assert "(paired t-test over queries, between these trained models, Holm" in said
+
+    def test_rankers_that_learn_nothing_are_no_trained_models(self, record):
+        records = [record(name, 0.5, learns=False) for name in "xy"]
+        per_query = {"x-1": self.values(0.5), "y-1": self.values(0.4, seed=1)}
+        assert "(paired t-test over queries, Holm" in "\n".join(notes(only(records, per_query)))
+
+    def test_the_test_and_correction_asked_for_are_named(self, record):
+        table, said = self.seeded(record, {"a": 3, "b": 3, "c": 1}, Method("wilcoxon", "bh"))
+        assert (
+            "(Wilcoxon's signed-rank test over queries, on means over seeds, whose variance it ignores, "
+            "between these trained models, Benjamini-Hochberg-corrected over all pairs, 3 pairs; d:"
+        ) in said
+        assert {c.low for c in table.comparisons} == {None}
+        _, said = self.seeded(record, {"a": 1, "b": 1}, Method("randomization"))
+        assert (
+            "(randomization test over queries, between these trained models, Holm-corrected over all pairs, "
+            "1 pair, with 95% intervals; d:"
+        ) in said
+        assert "power at the level 0.05: " in said
 
     def test_records_without_values_are_in_no_comparison(self, record):
         records = [record("a"), record("b"), record("c")]

@@ -43,7 +43,7 @@ def nothing() -> None: ...
 
 
 def repeats() -> Repeats:
-    return Repeats({q.id for q in QUERIES}, 10)
+    return Repeats({q.id for q in QUERIES} | {"heavy", "itself"})
 
 
 def test_single_stream_asks_one_query_a_call_up_to_the_sample_count(ranker: Recording) -> None:
@@ -94,13 +94,13 @@ def test_repeats_are_counted_and_checked(ranker: Recording) -> None:
 )
 def test_a_repeat_that_is_no_answer_is_refused(again: Ranking, fault: str) -> None:
     with pytest.raises(TrialError, match=fault):
-        repeats().check(QUERIES[0], Ranking(["q0", "q1"], [2.0, 1.0]), again)
+        repeats().check(QUERIES[0], 10, Ranking(["q0", "q1"], [2.0, 1.0]), again)
 
 
 def test_a_repeat_may_differ_and_is_counted(ranker: Recording) -> None:
     counted = repeats()
-    counted.check(QUERIES[0], Ranking(["q0", "q1"], [2.0, 1.0]), Ranking(["q1", "q0"], [2.0, 1.0]))
-    counted.check(QUERIES[0], Ranking(["q0", "q1"], [2.0, 1.0]), Ranking(["q0", "q1"], [3.0, 1.0]))
+    counted.check(QUERIES[0], 10, Ranking(["q0", "q1"], [2.0, 1.0]), Ranking(["q1", "q0"], [2.0, 1.0]))
+    counted.check(QUERIES[0], 10, Ranking(["q0", "q1"], [2.0, 1.0]), Ranking(["q0", "q1"], [3.0, 1.0]))
     assert counted.agreement == 0.5
 
 
@@ -178,6 +178,29 @@ def test_batch_hands_everything_over_at_once(ranker: Recording) -> None:
     assert ranker.calls == [[q.id for q in QUERIES]] * latency.BATCH_CALLS
     assert len(timed.rankings) == len(QUERIES)
     assert latency.queries_per_second([100.0, 200.0, 300.0], 7) == pytest.approx(35.0)
+
+
+def test_a_query_that_excludes_thousands_makes_no_other_fetch_more(ranker: Recording) -> None:
+    seen = frozenset(str(i) for i in range(3000))
+    queries = [
+        *QUERIES,
+        Query("heavy", "text", excluded=seen),
+        Query("itself", "text", excluded=frozenset("x")),
+    ]
+    asked: dict[str, set[int]] = {}
+
+    def rank(some: Sequence[Query], k: int) -> list[Ranking]:
+        for q in some:
+            asked.setdefault(q.id, set()).add(k)
+        return [Ranking([q.id], [1.0]) for q in some]
+
+    ranker.rank = rank  # type: ignore[method-assign]
+    timed = latency.batch(ranker, queries, 100, nothing, repeats())
+    assert [r.ids[0] for r in timed.rankings] == [q.id for q in queries]
+    assert asked == {"heavy": {3100}} | {q.id: {101} for q in queries if q.id != "heavy"}
+    asked.clear()
+    latency.single_stream(ranker, queries, 100, nothing, repeats(), max_samples=9)
+    assert asked == {"heavy": {3100}, "itself": {101}} | {q.id: {100} for q in QUERIES}
 
 
 def test_warm_up_calls_both_scenarios_and_repeats_fast_ones(ranker: Recording) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from arrbench.errors import TrialError, UsageError
 from arrbench.measure.quality import MEASURES, canonical, evaluate, parse, validate
-from arrbench.ranker import Query, Ranking
-from arrbench.task import Judgments
+from arrbench.ranker import Corpus, Query, Ranking
+from arrbench.task import Judgments, Split
 
 CORPUS = {"a": 0, "b": 1, "c": 2, "d": 3}
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -208,3 +208,32 @@ class TestEvaluate:
                 relevant = any(grades[query.id].values())
                 wanted = expected.get(query.id, 0.0) if relevant else 0.0
                 assert value == pytest.approx(wanted), (name, query.id)
+
+
+class TestExcluded:
+    QUERY = Query("q", "", excluded=frozenset({"a"}))
+    JUDGMENTS = Judgments({"q": {"a": 2, "b": 1}})
+
+    @pytest.mark.parametrize("name", ["ndcg@10", "ndcg", "overlap@1", "overlap_paper@1", "recall@10", "mrr"])
+    def test_a_relevant_document_that_is_excluded_is_not_in_the_ideal(self, name):
+        perfect = Ranking(["b"], [1.0])
+        assert evaluate([name], [self.QUERY], self.JUDGMENTS, {"q": perfect})[name].tolist() == [1.0]
+
+    def test_an_ideal_of_excluded_documents_alone_is_none(self):
+        judgments = Judgments({"q": {"a": 2}})
+        assert evaluate(["ndcg"], [self.QUERY], judgments, {"q": Ranking(["b"], [1.0])})["ndcg"].tolist() == [
+            0
+        ]
+
+    def test_a_split_has_no_judgment_of_what_a_query_excludes_and_leaves_others(self):
+        other = Query("r", "")
+        judgments = Judgments({"q": {"a": 2, "b": 1}, "r": {"a": 1}}, gains={1: 1, 2: 5})
+        split = Split((self.QUERY, other), judgments, Corpus([]))
+        assert split.judgments.grades == {"q": {"b": 1}, "r": {"a": 1}}
+        assert split.judgments.ranked("q") == ["b"]
+        assert split.judgments.gains == judgments.gains
+        assert judgments.grades["q"] == {"a": 2, "b": 1}
+
+    def test_no_excluded_document_is_a_candidate(self):
+        assert Query("q", "", ("a", "b", "c"), frozenset({"a", "z"})).candidates == ("b", "c")
+        assert Query("q", "", None, frozenset({"a"})).candidates is None

@@ -1,12 +1,13 @@
 """ESCI's two protocols on a made-up ESCI: pools, gains, splits, notes, and a run from the command line."""
 
 import json
+import re
 from math import log2
 
 import pytest
 
+from arrbench import task_check
 from arrbench.errors import UsageError
-from arrbench.exchange import check_ids
 from arrbench.measure.quality import evaluate
 from arrbench.ranker import Ranking
 from arrbench.task import SPLITS, DataSource
@@ -32,7 +33,7 @@ def test_task_1_reranks_the_judged_products_of_the_small_version(made_up_esci):
     assert test.judgments.grades["1"] == {"B1E": 3, "B1S": 2, "B1C": 1, "B1I": 0}
     assert "unjudged" not in test.corpus.ids
     assert test.corpus.by_id("B1E").title == "title B1E"
-    check_ids(test.corpus.ids, "document")
+    task_check.check(task, "esci")
 
 
 def test_the_large_version_has_queries_that_the_small_one_lacks(made_up_esci):
@@ -147,14 +148,39 @@ def test_judgments_told_again_count_once_and_of_contradicting_ones_the_better_st
         assert task.facts["judgments_test"] == 12
 
 
-def test_judgments_of_products_that_are_not_there_leave_the_pool(made_up_esci):
+@pytest.mark.parametrize("missing", ["keep", "drop"])
+def test_products_that_are_not_there_leave_the_pool_and_the_ideal_only_where_asked(made_up_esci, missing):
     judgment = made_up_esci.judgment
-    more = (judgment(1, "gone", "E"), judgment(5, "gone", "E"), judgment(5, "lost", "E"))
-    task = load(made_up_esci.write((*made_up_esci.judgments, *more)))
+    more = (
+        judgment(1, "gone", "E"),
+        judgment(5, "gone", "E"),
+        judgment(5, "lost", "E"),
+        judgment(61, "gone", "E"),
+    )
+    task = load(made_up_esci.write((*made_up_esci.judgments, *more)), missing=missing)
     test = task.split("test")
-    assert task.facts["judgments_without_product"] == 3
+    assert task.facts["judgments_without_product"] == 4
+    assert task.facts["queries_without_product"] == 2
     assert set(by_id(test)["1"].candidates) == {"B1E", "B1S", "B1C", "B1I"}
-    assert "5" not in by_id(test)
+    assert ("5" in by_id(test)) == (missing == "keep")
+    assert not any("61" in by_id(task.split(name)) for name in ("train", "dev"))
+    best = Ranking(["B1E", "B1S", "B1C", "B1I"], [4.0, 3.0, 2.0, 1.0])
+    query = by_id(test)["1"]
+    perfect = evaluate(["ndcg"], [query], test.judgments, {"1": best})["ndcg"][0]
+    gains = (100, 100, 10, 1) if missing == "keep" else (100, 10, 1)
+    reached = sum(g / log2(r + 1) for r, g in enumerate((100, 10, 1), start=1))
+    assert perfect == pytest.approx(reached / sum(g / log2(r + 1) for r, g in enumerate(gains, start=1)))
+    said = task.notes[-1]
+    assert re.search(
+        "documents the corpus lacks: 3; .*: 1 " if missing == "keep" else "documents: 3; .*: 1$", said
+    )
+    task_check.check(task, "esci")
+
+
+def test_where_nothing_is_missing_nothing_is_said(made_up_esci):
+    task = load(made_up_esci.write())
+    assert task.facts["judgments_without_product"] == task.facts["queries_without_product"] == 0
+    assert not any("lacks" in note for note in task.notes)
 
 
 def test_of_two_products_with_one_id_the_first_stands(made_up_esci):

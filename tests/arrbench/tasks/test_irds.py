@@ -34,6 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / f"{name}.run").write_text("".join(f"{name}{i} Q0 d{i} 1 2 t\n" for i in range(n - 1)))
     with (folder / "test.qrels").open("a") as qrels:
         qrels.write("test0 1 d0 3\ntest0 2 d0 2\ntest0 0 d4 -2\n")
+    (folder / "own.tsv").write_text("d1\tpaint\nq\twhite\n")
+    (folder / "own.qrels").write_text("d1 0 d0 1\nd1 0 gone 1\nq 0 gone 2\n")
+    (folder / "own.run").write_text("q Q0 d1 1 1 t\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MADE_COLLECTION", str(folder))
         patch.setenv("IR_DATASETS_HOME", str(folder / "home"))
@@ -82,6 +85,36 @@ def test_the_same_files_as_a_folder_are_the_same_task(made: Path, tmp_path: Path
     (tmp_path / "test.qrels").write_text(judged)
     folder = Folder(Folder.Options(path=str(tmp_path)), DataSource(None, tmp_path))
     assert folder.fingerprint() == build(made, id="made/test").fingerprint()
+
+
+def test_a_query_that_is_a_document_excludes_itself(made: Path) -> None:
+    assert not any(q.excluded for q in build(made, id="made/own").split("test").queries)  # d1's text differs
+    task = build(made, id="made/own", exclude_self="yes")
+    assert [(q.id, q.excluded) for q in task.split("test").queries] == [("d1", {"d1"}), ("q", set())]
+    assert task.notes[0].endswith("not ranked for them: 1 of 2")
+
+
+def test_judgments_of_missing_documents_stay_in_the_ideal_unless_dropped(made: Path) -> None:
+    task = build(made, id="made/own")
+    assert task.split("test").judgments.grades == {"d1": {"d0": 1, "gone": 1}, "q": {"gone": 2}}
+    assert task.facts["test_judgments_of_missing_documents"] == 2
+    assert any("documents the corpus lacks: 2; " in note for note in task.notes)
+    dropped = build(made, id="made/own", missing="drop")
+    assert dropped.split("test").judgments.grades == {"d1": {"d0": 1}}
+
+
+def test_a_document_told_twice_counts_once_unless_its_texts_differ(made: Path) -> None:
+    assert build(made, id="made/test").facts["documents_repeated"] == 0
+    text = (made / "docs.jsonl").read_text()
+    first = text.splitlines()[0]
+    try:
+        (made / "docs.jsonl").write_text(f"{text}{first}\n")
+        assert build(made, id="made/test").facts["documents_repeated"] == 1
+        (made / "docs.jsonl").write_text(text + first.replace("red paint", "other paint") + "\n")
+        with pytest.raises(UsageError, match=r"made/test:6: document id 'd0' occurs twice, with two texts"):
+            build(made, id="made/test")
+    finally:
+        (made / "docs.jsonl").write_text(text)
 
 
 @pytest.mark.parametrize(

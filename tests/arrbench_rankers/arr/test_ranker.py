@@ -95,7 +95,7 @@ def test_a_tree_too_large_to_be_read_whole_is_searched_with_the_same_result(trai
         for one, other in zip(searching.rank(asked, k), trained.rank(asked, k), strict=True):
             assert one.ids == other.ids
             assert one.scores == pytest.approx(other.scores, abs=1e-4)
-    assert searching.facts["searched_queries"] == len(some)  # of the latest call
+    assert searching.facts["searched_queries"] == 2 * len(split.queries)
     assert searching.facts["search_exact"] == 1
     assert searching.facts["search_block"] == 4
     assert "search_exact" not in trained.facts
@@ -105,6 +105,7 @@ def test_all_candidates_asked_for_are_read_whole(split, reloaded):
     searching = reloaded(dense_nodes=0)
     searching.rank(split.queries, 3)
     assert searching.facts["searched_queries"] == len(split.queries)
+    searching.count_anew()
     searching.rank([replace(split.queries[0], candidates=("fish", "dog"))], 2)
     assert "searched_queries" not in searching.facts
 

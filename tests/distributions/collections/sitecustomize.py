@@ -30,6 +30,7 @@ def register(folder: Path) -> None:
     ir_datasets.registry.register("made", ir_datasets.Dataset(documents))
     ir_datasets.registry.register("made/test", dataset("test"))
     ir_datasets.registry.register("made/train", dataset("train"))
+    ir_datasets.registry.register("made/own", dataset("own"))
     nowhere = Download([RequestsDownload("http://127.0.0.1:9/docs.tsv")], folder / "downloaded.tsv")
     parts = [TsvQueries(local("test.tsv")), TrecQrels(local("test.qrels"), {})]
     ir_datasets.registry.register("made/far", ir_datasets.Dataset(TsvDocs(nowhere), *parts))

@@ -9,6 +9,7 @@ import numpy as np
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus
+from arrbench.ties import id_hash
 from arrbench_rankers.arr.docids.scheme import DocIdScheme
 from arrbench_rankers.arr.ragged import Ragged
 
@@ -34,7 +35,9 @@ class Atomic(DocIdScheme):
     def extend(self, tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> None:
         from tokenizers import AddedToken
 
-        tokenizer.add_tokens([AddedToken(_token(d), normalized=False) for d in sorted(corpus.ids)])
+        tokenizer.add_tokens(
+            [AddedToken(_token(d), normalized=False) for d in sorted(corpus.ids, key=id_hash)]
+        )
 
     def codes(self, tokenizer: PreTrainedTokenizerFast, corpus: Corpus, embed: Embed) -> Ragged:
         known = tokenizer.get_added_vocab()

@@ -14,7 +14,7 @@ from pydantic import Field
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus
-from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_id, texts
+from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_hash, texts
 from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class KMeans(DocIdScheme):
     """The clusters from the root down, then the number within the last one: "3,1,17".
 
     Clusters of more than `leaf` documents of the first corpus are parted by k-means; a leaf's
-    documents are numbered from 0 on in the order of their ids. A leaf holds more where its documents
-    are alike, and for another corpus, whose documents walk down the same nearest centroids. Numbers
-    are written a token a digit, and a comma parts two levels. Source: Tay et al., Transformer memory
+    documents are numbered from 0 on in the order of a hash of their ids. A leaf holds more where its
+    documents are alike, and for another corpus, whose documents walk down the same nearest centroids.
+    Numbers are written a token a digit, and a comma parts two levels. Source: Tay et al., Transformer memory
     as a differentiable search index, NeurIPS 2022, section 3.2.
     """
 
@@ -60,7 +60,7 @@ class KMeans(DocIdScheme):
         known, comma = digits(tokenizer), within(tokenizer, ",")
         if known is None or not comma or comma in known:
             raise UsageError("docid kmeans needs a tokenizer that knows the comma and the digits 0 to 9")
-        numbers = self._paths(embed(texts(corpus)), np.array(by_id(corpus)))
+        numbers = self._paths(embed(texts(corpus)), np.array(by_hash(corpus)))
         written, lengths = decimal(numbers.tokens.astype(np.int64))
         after = np.cumsum(lengths)  # a comma behind each number but a row's last
         inside = np.ones(len(lengths), bool)
@@ -70,7 +70,7 @@ class KMeans(DocIdScheme):
         return regrouped(pieces(alphabet, [*known, comma]), np.diff(bounds, prepend=0))
 
     def _paths(self, embeddings: NDArray[np.float32], order: NDArray[np.int64]) -> Ragged:
-        """Each document's numbers, level by level. `order` are the documents' positions by id."""
+        """Each document's numbers, level by level. `order` are the documents' positions by hash."""
         learn = self._centroids is None
         centroids = self._centroids or {}
         paths: list[Route] = [()] * len(embeddings)

@@ -13,6 +13,7 @@ from arrbench import plugins, spec
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions, checked, named_files
 from arrbench.ranker import Corpus
+from arrbench.ties import id_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,7 @@ SEED = "docid_seed.json"
 class DocIdScheme(ABC):
     """A way to write documents as token sequences. Subclasses register an entry point `arrbench.docids`.
 
-    A scheme gives each document a code; two documents may share one. `unique` then keeps them apart
+    A scheme gives each document a code; several documents may share one. `unique` then keeps them apart
     by numbers, and the docIDs of a `closed` scheme end with the tokenizer's end token. A scheme is
     deterministic under its seed. What it learns from the first corpus that it writes (a dictionary,
     centroids) it keeps, writes with `save`, reads with `load`, and uses for any other corpus.
@@ -100,9 +101,13 @@ class AskedScheme:
         return {"docid": code, **{f"docid: {name}": value for name, value in others.items()}}
 
 
-def by_id(corpus: Corpus) -> list[int]:
-    """The documents' positions in the order of their ids: what every scheme counts in."""
-    return sorted(range(len(corpus)), key=corpus.ids.__getitem__)
+def by_hash(corpus: Corpus) -> list[int]:
+    """The documents' positions in the order of a hash of their ids: what every scheme counts in.
+
+    Which document bears which number is then unrelated to its place in the corpus and to its id's look,
+    which may carry the answer.
+    """
+    return sorted(range(len(corpus)), key=lambda position: id_hash(corpus.ids[position]))
 
 
 def texts(corpus: Corpus) -> list[str]:

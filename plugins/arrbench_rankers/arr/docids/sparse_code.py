@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from arrbench.options import BaseOptions
 from arrbench.ranker import Corpus
-from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_id, texts
+from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_hash, texts
 from arrbench_rankers.arr.ragged import Ragged, map_array, write_array
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class SparseCode(DocIdScheme):
 
         embeddings = embed(texts(corpus))
         if self._learnt is None:
-            self._learnt = self._learn(embeddings[by_id(corpus)])
+            self._learnt = self._learn(embeddings[by_hash(corpus)])
         atoms = self._atoms(embeddings, self._learnt)
         return spelt(tokenizer, [",".join(map(str, row)) for row in atoms])
 

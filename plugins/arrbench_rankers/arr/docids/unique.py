@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Corpus
-from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_id
+from arrbench_rankers.arr.docids.scheme import DocIdScheme, by_hash
 from arrbench_rankers.arr.docids.spelling import digits, within
 from arrbench_rankers.arr.ragged import DocId, Ragged
 from arrbench_rankers.arr.trie import levels
@@ -33,10 +33,13 @@ class Written:
 def write(scheme: DocIdScheme, tokenizer: PreTrainedTokenizerFast, corpus: Corpus, embed: Embed) -> Written:
     """The docIDs of a corpus: no two alike, none empty.
 
-    Of the documents with one code, the first (by document id) bears the bare code; each other one
-    adds the scheme's `joint` and the next free number from 2 on, digit by digit ("bank", "bank 2", …
-    "bank 1 2"). A code without a token becomes a number alone, from 1 on. An end token within a
-    code would end the docID early, so it is left out.
+    Of the documents with one code, the first (by a hash of the document id) bears the bare code; each
+    other one adds the scheme's `joint` and the next free number from 2 on, digit by digit ("bank",
+    "bank 2", … "bank 1 2"). The shorter docID is the likelier one, for every query alike, where a model
+    has not learnt which is meant; since a hash decides, that favours no document in the mean. Numbers
+    for all of them would favour none either, but make all less likely where few numbers were taught. A
+    code without a token becomes a number alone, from 1 on. An end token within a code would end the
+    docID early, so it is left out.
 
     Raises UsageError for a corpus without documents, for codes that are too few or no tokens of the
     tokenizer, and for a tokenizer that lacks an end token where the scheme needs one, or the digits
@@ -74,7 +77,7 @@ def _numbers(
 ) -> tuple[Ragged, int]:
     """What follows each code, mostly nothing, and how many codes something follows."""
     group = _groups(codes)
-    order = np.array(by_id(corpus))
+    order = np.array(by_hash(corpus))
     bare = np.zeros(len(codes), bool)
     bare[order[np.unique(group[order], return_index=True)[1]]] = True
     bare &= codes.lengths > 0
