@@ -74,19 +74,21 @@ def read_candidates(word: str, task: Task, runs: Store, limit: int | None) -> di
 
 def _record(word: str, task: Task, runs: Store, limit: int | None) -> Record:
     """The ranker's record on this task with the least seed, of several the newest."""
-    label = choose(spec.parse(word)).label
+    choice = choose(word)
     fingerprint = task.fingerprint()
     fits = [
         r
         for r in runs.all()
         if r.status == "ok"
-        and (r.label, r.fingerprint, r.candidates) == (label, fingerprint, None)
+        and choice.made(r)
+        and (r.fingerprint, r.candidates) == (fingerprint, None)
         and r.limit in (None, limit)
     ]
     if not fits:
+        left_out = "".join(f"; {fault}" for fault in runs.faults.values())
         raise UsageError(
-            f"--candidates {word}: {runs.folder} holds no record of ranker {label!r} on this task; run it "
-            "first, or name a TREC run file"
+            f"--candidates {word}: {runs.folder} holds no record of ranker {choice.label!r} on this task; "
+            f"run it first, or name a TREC run file{left_out}"
         )
     return min(reversed(fits), key=lambda r: r.seed)
 

@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from arrbench import plain, plugins, spec
+from arrbench import labels, plain, plugins, spec
 from arrbench.errors import UsageError, readable
 from arrbench.options import BaseOptions, named_files
 from arrbench.plugins import Plugin
@@ -28,14 +27,16 @@ from arrbench.trial import RankerChoice
 
 ANSWER_S = 600.0  # that a ranker may take to check itself, or to hash what it loads
 _CHOICE = TypeAdapter(RankerChoice)
+_SPEC = TypeAdapter(Spec)
 
 
-def choose(asked: Spec) -> RankerChoice:
-    """The ranker that a spec stands for, without its weights and inputs; UsageError names what is wrong."""
+def choose(words: str | Spec) -> RankerChoice:
+    """The ranker that words stand for, without its weights and inputs; UsageError names what is wrong."""
+    asked = spec.parse(words) if isinstance(words, str) else words
     plugin = plugins.find(asked.name, "ranker", "baseline")
     if not _foreign(plugin, asked):
         return _choose(asked)
-    answer = _asker().ask(plugin.title, {"what": "choose", "asked": asdict(asked)})
+    answer = _asker().ask(plugin.title, {"what": "choose", "asked": _SPEC.dump_python(asked, mode="json")})
     try:
         return _CHOICE.validate_python(answer)
     except ValidationError as error:
@@ -44,18 +45,20 @@ def choose(asked: Spec) -> RankerChoice:
 
 def check(choice: RankerChoice) -> None:
     """UsageError where the ranker, or a machine that lacks what its options need, can't run it."""
-    if _foreign(choice.plugin, choice.asked):
-        _asker().ask(choice.plugin.title, {"what": "check", "asked": asdict(choice.asked)})
+    if _foreign(choice.plugin, choice.spec):
+        asked = _SPEC.dump_python(choice.spec, mode="json")
+        _asker().ask(choice.plugin.title, {"what": "check", "asked": asked})
     else:
-        _check(choice.asked)
+        _check(choice.spec)
 
 
 def inputs(choice: RankerChoice, context: Context) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Weights that the ranker loads, and all else that its figures depend on: revisions or hashes by name."""
-    if not _foreign(choice.plugin, choice.asked):
-        return _inputs(choice.asked, context)
+    if not _foreign(choice.plugin, choice.spec):
+        return _inputs(choice.spec, context)
     where = {"device": context.device, "dtype": context.dtype, "offline": context.offline}
-    request = {"what": "inputs", "asked": asdict(choice.asked), "context": where, "cache": str(context.cache)}
+    asked = _SPEC.dump_python(choice.spec, mode="json")
+    request = {"what": "inputs", "asked": asked, "context": where, "cache": str(context.cache)}
     weights, others = _asker().ask(choice.plugin.title, request)
     return plain.text_by_name("weights()", weights), plain.text_by_name("inputs()", others)
 
@@ -83,17 +86,18 @@ def session() -> Iterator[None]:
 
 
 def _choose(asked: Spec) -> RankerChoice:
-    plugin, cls, options = _options(asked)
+    plugin, cls, understood = _understood(asked)
     with plugin.blamed("when its options were read"):
-        resolved = options.model_dump(mode="json")
-        json.dumps(resolved, allow_nan=False)
+        options = understood.options.model_dump(mode="json")
+        json.dumps(options, allow_nan=False)
         return RankerChoice(
-            asked=asked,
+            spec=understood.spec,
             plugin=plugin,
-            label=readable(spec.label(asked, options)),
-            options=resolved,
+            asked=understood.plain(),
+            options=options,
+            defaults=cls.Options().model_dump(mode="json"),
             code=plugin.source_hash(),
-            learns=cls.fit is not Ranker.fit,
+            learns=plain.yes_or_no("learns()", cls.learns(understood.options)),
             tuning=readable(cls.tuning),
             query_independent=cls.query_independent,
             settings=cls.settings,  # type: ignore[arg-type]
@@ -118,13 +122,18 @@ def _inputs(asked: Spec, context: Context) -> tuple[dict[str, str], dict[str, st
 
 
 def _options(asked: Spec) -> tuple[Plugin, type[Ranker], BaseOptions]:
+    plugin, cls, understood = _understood(asked)
+    return plugin, cls, understood.options
+
+
+def _understood(asked: Spec) -> tuple[Plugin, type[Ranker], labels.Asked]:
     plugin, cls = plugins.ranker_class(asked.name)
     with plugin.blamed("when its options were read"):
-        return plugin, cls, spec.validated(cls.Options, asked, "ranker")
+        return plugin, cls, labels.ask(asked, cls.Options, "ranker")
 
 
 def _answer(request: Any, doing: Doing) -> Any:
-    asked = Spec(**request["asked"])
+    asked = _SPEC.validate_python(request["asked"])
     doing("when imported", plugins.IMPORT_S)
     plugins.ranker_class(asked.name)
     match request["what"]:

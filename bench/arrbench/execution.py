@@ -107,7 +107,7 @@ class Execution:
             self._end_overdue()
 
     def close(self) -> None:
-        """End every worker still running."""
+        """End every worker still running, and the thread that waits for new ones."""
         self._launcher.close()
         self._conversations.close()
 

@@ -84,8 +84,10 @@ class ForkServer:
     def close(self) -> None:
         """End the server, which ends every worker still running."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def _tell(self, words: list[str]) -> None:
         assert self._process.stdin is not None

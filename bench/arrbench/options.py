@@ -8,16 +8,27 @@ from pydantic import BaseModel, ConfigDict
 
 from arrbench import contents
 
+TITLE = "name"  # `name=` in a user's words says what a row is called, whatever the plugin
+
 
 class BaseOptions(BaseModel):
     """Options of a plugin. Every field has a default and a description; unknown names are refused.
 
     Values arrive as text from the command line or as TOML values and are coerced to the field's
     type by pydantic, which raises `pydantic.ValidationError` for what does not fit. A file or folder
-    that a field of type Path names is part of what a record's key covers, content and all.
+    that a field of type Path names is part of what a record's key covers, content and all. No field may
+    be called `name`: TypeError for a class that has one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if TITLE in cls.model_fields:
+            raise TypeError(
+                f"{cls.__name__}.{TITLE}: `{TITLE}=` says what a row is called; rename the option"
+            )
 
 
 def checked(plugin: Any, options: BaseOptions) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -39,7 +40,13 @@ WORKINGS = (
     "worker.json",
     "job.json",
 )
-RESULTS = (RECORD, "run.trec.gz", "samples.npz")  # what the parent writes, whatever a worker left there
+RESULTS = (
+    RECORD,
+    "run.trec.gz",
+    "samples.npz",
+    "documents.txt",
+)  # what the parent writes, whatever a worker left there
+DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -50,8 +57,8 @@ def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
             values: np.ndarray[Any, np.dtype[np.float64]] = samples[f"{MEASURE}{measure}"][order]
-    except (OSError, KeyError, ValueError) as error:
-        raise TrialError(f"{file} holds no per-query {measure}: {error}") from error
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise TrialError(f"{file} holds no per-query {measure}: {one_line(error)}") from error
     return values
 
 
@@ -101,6 +108,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def as_asked(record: Record, trial: Trial) -> Record:
+    """A record that was there, under the words of a trial with its key.
+
+    The key knows a task by its content and a ranker by its options, so the record may have been made
+    for a task or a ranker of another name.
+    """
+    return record.model_copy(update=_words(trial))
+
+
 def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
     """What the parent saw of a scenario that its samples can't stand for."""
     for name, seen in ending.scenarios.items():
@@ -129,6 +145,8 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
         single_ms, batch_ms = _samples("single-stream", timing["single"]), _samples("batch", timing["batch"])
     _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
     _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
+    if (folder / "model").is_dir():
+        (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
     phases = worker.phases
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
     cached = latency.from_cache(first_ms, repeats_ms)
@@ -163,13 +181,32 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
     )
 
 
+def _words(trial: Trial) -> dict[str, Any]:
+    """What ranker and task are called, and what the task says of itself: in no key."""
+    ranker, task = trial.ranker, trial.task
+    return {
+        "label": ranker.label,
+        "title": ranker.asked.title,
+        "task": task.name,
+        "task_label": task.label,
+        "task_title": task.title,
+        "task_options": dict(task.options),
+        "task_facts": dict(task.facts),
+        "task_notes": task.notes,
+        "candidates": task.candidates,
+        "licence": task.licence,
+        "headline": task.headline,
+        "command": trial.command(),
+    }
+
+
 def _described(trial: Trial) -> dict[str, Any]:
     """The fields that are known before a trial runs, their texts such as every file can carry."""
     ranker, task, c = trial.ranker, trial.task, trial.conditions
     described = {
+        **_words(trial),
         "key": trial.key,
         "ranker": ranker.plugin.name,
-        "label": ranker.label,
         "options": dict(ranker.options),
         "tuning": ranker.tuning,
         "query_independent": ranker.query_independent,
@@ -177,14 +214,6 @@ def _described(trial: Trial) -> dict[str, Any]:
         "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
         "weights": dict(ranker.weights),
         "inputs": dict(ranker.inputs),
-        "task": task.name,
-        "task_label": task.label,
-        "task_options": dict(task.options),
-        "task_facts": dict(task.facts),
-        "task_notes": task.notes,
-        "candidates": task.candidates,
-        "licence": task.licence,
-        "headline": task.headline,
         "setting": task.setting,
         "fingerprint": task.fingerprint,
         "split": "test",
@@ -198,7 +227,6 @@ def _described(trial: Trial) -> dict[str, Any]:
         "threads": c.threads,
         "hardware": dict(c.hardware),
         "software": dict(trial.software),
-        "command": trial.command(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return {name: readable_json(value) for name, value in described.items()}
@@ -258,7 +286,7 @@ def _violations(file: Path, test: Split) -> float | None:
 
 
 def _write_run(file: Path, trial: Trial, queries: Sequence[Query], rankings: Mapping[str, Ranking]) -> None:
-    tag = trial.ranker.label.replace(" ", "_")
+    tag = "_".join(trial.ranker.name.split())
     with file.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
         for q in queries:
             ranking = rankings[q.id]

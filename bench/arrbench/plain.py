@@ -64,6 +64,14 @@ def fact(what: str, value: object) -> Fact:
     return finite(what, held)
 
 
+def yes_or_no(what: str, value: object) -> bool:
+    """True or False, else ContractError naming `what`."""
+    held = _scalar(value)
+    if not isinstance(held, bool):
+        raise ContractError(f"{what} is {shown(value)}; it must be True or False")
+    return held
+
+
 def facts(what: str, value: object) -> dict[str, Fact]:
     """Facts by name, else ContractError naming `what` and the entry."""
     if not isinstance(value, Mapping):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,19 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 from arrbench import choosing, devices, exchange, plain, plugins, spec, task_check
 from arrbench.candidates import Candidates, read_candidates
-from arrbench.errors import UsageError, readable
+from arrbench.errors import UsageError
 from arrbench.measure import resources
 from arrbench.ranker import Context
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import DataSource, Split, Task
-from arrbench.trial import Conditions, RankerChoice, TaskFacts, Trial
+from arrbench.trial import Conditions, RankerChoice, TaskChoice, TaskFacts, Trial, choose_tasks, distinct
 
 DTYPES = ("float32", "bfloat16", "float16")
 K_RETRIEVING = 100
+K_MOST = 10**9  # search engines count in 32 bits
+SEEDS = range(2**32)  # what numpy's and scikit-learn's generators take; torch's and Python's take more
 
 
 def cache_folder() -> Path:
@@ -82,44 +86,53 @@ class Plan:
 
 def plan(experiment: Experiment) -> Plan:
     """Check every word of the experiment and find what is already recorded; UsageError otherwise."""
+    return plans(experiment, [experiment.task])[0]
+
+
+def plans(experiment: Experiment, tasks: Sequence[str]) -> list[Plan]:
+    """The experiment's plan on each of several tasks in place of its own; raises as `plan`."""
     _check(experiment)
     with offline_switches(experiment.offline), choosing.session():
-        choices = _choose_rankers(experiment.rankers)
-        device = devices.choose(experiment.device)
-        task, facts, test = load_task(
-            experiment.task,
-            DataSource(experiment.data_dir, experiment.cache, experiment.offline),
-            experiment.limit,
-            experiment.candidates,
-            Store(experiment.out),
-        )
-        for choice in choices:
-            if facts.setting not in choice.settings:
-                can = " or ".join(sorted(choice.settings))
-                raise UsageError(
-                    f"ranker {choice.label!r} can only {can}; task {facts.label!r} is to {facts.setting}"
-                )
-        conditions = Conditions(
-            k=_cutoff(experiment.k, test),
-            limit=experiment.limit,
-            device=device["device"],
-            dtype=experiment.dtype,
-            threads=experiment.threads,
-            hardware=resources.hardware(device),
-            software=resources.harness(),
-        )
-        context = Context(
-            conditions.device, experiment.dtype, cache=experiment.cache, offline=experiment.offline
-        )
-        choices = [_with_inputs(choice, context) for choice in choices]
-        baselines, warnings = _baselines(facts.setting, {c.plugin.name for c in choices}, context)
-        choices = baselines + choices
-        warnings += task.warnings
-    trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in experiment.seeds]
+        rankers, warnings = _choose_rankers(experiment.rankers)
+        if not tasks:
+            known = ", ".join(sorted({p.name for p in plugins.installed("task")}))
+            raise UsageError(f"no task given; known: {known}")
+        choices = choose_tasks(tasks)
+        return [_plan(replace(experiment, task=t.asked.words()), t, rankers, warnings) for t in choices]
+
+
+def _plan(
+    experiment: Experiment, asked: TaskChoice, rankers: Sequence[RankerChoice], warnings: Sequence[str]
+) -> Plan:
     store = Store(experiment.out)
+    device = devices.choose(experiment.device)
+    source = DataSource(experiment.data_dir, experiment.cache, experiment.offline)
+    task, facts, test = _loaded(asked, source, experiment.limit, experiment.candidates, store)
+    for choice in rankers:
+        if facts.setting not in choice.settings:
+            can = " or ".join(sorted(choice.settings))
+            raise UsageError(
+                f"ranker {choice.label!r} can only {can}; task {facts.label!r} is to {facts.setting}"
+            )
+    conditions = Conditions(
+        k=_cutoff(experiment.k, test),
+        limit=experiment.limit,
+        device=device["device"],
+        dtype=experiment.dtype,
+        threads=experiment.threads,
+        hardware=resources.hardware(device),
+        software=resources.harness(),
+    )
+    context = Context(conditions.device, experiment.dtype, cache=experiment.cache, offline=experiment.offline)
+    asked_for = [_with_inputs(choice, context) for choice in rankers]
+    baselines, left_out = _baselines(facts.setting, {c.plugin.name for c in rankers}, context)
+    choices, _ = distinct([*baselines, *asked_for], "ranker")
+    seeds = dict.fromkeys(experiment.seeds)
+    trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in seeds]
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
     libraries = tuple(dict.fromkeys(name for c in choices for name in c.libraries))
-    return Plan(experiment, planned, task, test, libraries, tuple(warnings))
+    said = (*warnings, *left_out, *task.warnings, *store.faults.values())
+    return Plan(experiment, planned, task, test, libraries, said)
 
 
 def load_task(
@@ -133,33 +146,25 @@ def load_task(
 
     `candidates` names a run whose documents are to be reranked, or a ranker whose record lies in `runs`.
     """
-    plugin, cls = plugins.task_class(spec.parse(words).name)
-    with plugin.blamed("when its task was made"):
-        return _made(plugin, cls, words, source, limit, candidates, runs)
+    return _loaded(choose_tasks([words])[0], source, limit, candidates, runs or Store(Path("runs")))
 
 
-def _made(
-    plugin: plugins.Plugin,
-    cls: type[Task],
-    words: str,
-    source: DataSource,
-    limit: int | None,
-    candidates: str | None,
-    runs: Store | None,
+def _loaded(
+    choice: TaskChoice, source: DataSource, limit: int | None, candidates: str | None, runs: Store
 ) -> tuple[Task, TaskFacts, Split]:
-    asked = spec.parse(words)
-    options = spec.validated(cls.Options, asked, "task")
-    with task_check.asking(words):
-        task = given = cls(options, source)
-    task_check.check(given, words)
+    with task_check.asking(choice.label):
+        task = given = choice.cls(choice.resolved, source)
+    task_check.check(given, choice.label)
     if candidates is not None:
-        run = read_candidates(candidates, task, runs or Store(Path("runs")), limit)
+        run = read_candidates(candidates, task, runs, limit)
         task = Candidates(task, run, candidates)
     test = exchange.limited(task.split("test"), limit)
     facts = TaskFacts(
-        name=asked.name,
-        label=readable(spec.label(asked, options)),
-        options=options.model_dump(mode="json"),
+        name=choice.asked.name,
+        label=choice.label,
+        title=choice.asked.title,
+        words=choice.asked.words(),
+        options=choice.options,
         facts=plain.facts("facts", task.facts),
         notes=task.notes,
         licence=given.licence,
@@ -192,27 +197,45 @@ def offline_switches(offline: bool) -> Iterator[None]:
 
 
 def _check(experiment: Experiment) -> None:
-    if experiment.k is not None and experiment.k < 1:
-        raise UsageError(f"k is {experiment.k}; it must be 1 or more")
+    if experiment.k is not None and not 1 <= experiment.k <= K_MOST:
+        raise UsageError(f"k is {experiment.k}; it must be 1 to {K_MOST}")
     if experiment.limit is not None and experiment.limit < 1:
         raise UsageError(f"limit is {experiment.limit}; it must be 1 or more")
-    if experiment.threads < 1:
-        raise UsageError(f"threads is {experiment.threads}; it must be 1 or more")
+    cores = psutil.cpu_count() or 1
+    if not 1 <= experiment.threads <= cores:
+        raise UsageError(
+            f"threads is {experiment.threads}; it must be 1 to {cores}, the logical cores of this machine"
+        )
     if experiment.dtype not in DTYPES:
         raise UsageError(f"unknown dtype {experiment.dtype!r}; known: {', '.join(DTYPES)}")
-    if not experiment.seeds or any(s < 0 for s in experiment.seeds):
-        raise UsageError(f"seeds are {list(experiment.seeds)}; give one or more, each 0 or more")
+    if not experiment.seeds or any(s not in SEEDS for s in experiment.seeds):
+        raise UsageError(
+            f"seeds are {list(experiment.seeds)}; give one or more, each from 0 to {SEEDS[-1]}, "
+            "which is as far as the random generators of libraries go"
+        )
+    if not 0 < experiment.timeout_s < math.inf:
+        raise UsageError(f"timeout is {experiment.timeout_s}; give seconds, more than 0 and finite")
+    for name, folder in (("out", experiment.out), ("the cache", experiment.cache)):
+        _check_folder(name, folder)
+    if experiment.data_dir is not None and not experiment.data_dir.is_dir():
+        raise UsageError(f"data_dir is {experiment.data_dir}, which is not a directory")
     if not experiment.rankers:
         known = ", ".join(sorted({p.name for p in plugins.installed("ranker")}))
         raise UsageError(f"no rankers given; known: {known}")
 
 
-def _choose_rankers(words: Iterable[str]) -> list[RankerChoice]:
-    choices: dict[str, RankerChoice] = {}
-    for word in words:
-        choice = _runnable(spec.parse(word))
-        choices[choice.label] = choice
-    return list(choices.values())
+def _check_folder(name: str, folder: Path) -> None:
+    """UsageError where a folder is something else, or can't be made since something above it is no folder."""
+    nearest = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), Path())
+    try:
+        if not nearest.is_dir():
+            raise UsageError(f"{name} is {folder}, but {nearest} is not a directory")
+    except OSError as error:
+        raise UsageError(f"{name} is {folder}, which can't be looked at: {error.strerror}") from error
+
+
+def _choose_rankers(words: Iterable[str]) -> tuple[list[RankerChoice], list[str]]:
+    return distinct([_runnable(spec.parse(word)) for word in words], "ranker")
 
 
 def _runnable(asked: spec.Spec) -> RankerChoice:

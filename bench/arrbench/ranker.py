@@ -157,6 +157,11 @@ class Ranker(ABC):
         """
         return {}
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        """Whether `fit` learns from judged queries with these options: by default, where there is one."""
+        return cls.fit is not Ranker.fit
+
     def fit(self, train: Split, dev: Split) -> None:  # noqa: B027 - optional, not abstract
         """Learn from judged queries. A ranker that does not learn leaves this out."""
 

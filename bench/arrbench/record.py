@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arrbench.errors import TrialError
 
 SCHEMA: Literal[1] = 1
+KEY_LENGTH = 20  # hexadecimal digits; a key names a folder, so nothing else may stand in it
 
 
 class Part(BaseModel):
@@ -48,11 +49,12 @@ class Record(Part):
     """One trial: what was asked for, what came out, on what machine, and how to have it again."""
 
     schema_version: Literal[1] = SCHEMA
-    key: str
+    key: str = Field(pattern=f"^[0-9a-f]{{{KEY_LENGTH}}}$")
     status: Literal["ok", "failed"]
     error: str | None = None
     ranker: str
     label: str
+    title: str | None = None  # what the row is called where the user's words gave it a `name=`
     options: dict[str, Any]
     tuning: str
     query_independent: bool
@@ -62,6 +64,7 @@ class Record(Part):
     inputs: dict[str, str] = {}  # versions and hashes of what else the ranker's figures depend on
     task: str
     task_label: str
+    task_title: str | None = None
     task_options: dict[str, Any]
     task_facts: dict[str, Any]
     task_notes: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import psutil
 from arrbench import exchange, launch
 from arrbench.execution import Execution, Watcher, quiet
 from arrbench.measure import kernels
-from arrbench.outcome import to_record
+from arrbench.outcome import as_asked, to_record
 from arrbench.planning import Experiment, Plan, offline_switches
 from arrbench.record import Record
 from arrbench.store import Store
@@ -25,18 +25,25 @@ from arrbench.worker import Job
 
 
 def run(plan: Plan, watcher: Watcher | None = None) -> list[tuple[Record, bool]]:
-    """Run the trials that have no record; every record in the plan's order, and whether it was there."""
+    """Run the trials that have no record; every record in the plan's order, and whether it was there.
+
+    One that was there is called what the plan calls it, whatever it was made for. Raises UsageError
+    where records can't be written.
+    """
     watcher = watcher or quiet()
     new: dict[str, Record] = {}
     if plan.missing:
         for record in _run_trials(plan, watcher):
             new[record.key] = record
-    return [(p.record, True) if p.record else (new[p.trial.key], False) for p in plan.trials]
+    return [
+        (as_asked(p.record, p.trial), True) if p.record else (new[p.trial.key], False) for p in plan.trials
+    ]
 
 
 def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
     experiment = plan.experiment
     store = Store(experiment.out)
+    store.prepare()
     store.discard_leftovers()
     kernels.use_cache(kernels_folder(experiment.cache))
     key = launch.worker_key()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from arrbench.errors import TrialError
+from arrbench.errors import TrialError, UsageError
 from arrbench.record import Record, read
 
 RECORD = "record.json"
@@ -20,18 +21,33 @@ _SUPERSEDED = "superseded"
 
 
 class Store:
-    """Records under one folder. Nothing recorded is lost: what is run again is moved aside."""
+    """Records under one folder. Nothing recorded is lost: what is run again is moved aside.
+
+    A record that can't be read counts as absent; `faults` has a line on each that was met, by its folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.faults: dict[Path, str] = {}
 
     def find(self, key: str) -> Record | None:
-        """The complete record of this key, None where there is none; TrialError if it can't be read."""
-        file = self.folder / key / RECORD
-        return read(file) if file.exists() else None
+        """The complete record of this key, None where there is none that can be read."""
+        folder = self.path(key)
+        return self._read(folder) if (folder / RECORD).exists() else None
 
     def path(self, key: str) -> Path:
         return self.folder / key
+
+    def prepare(self) -> None:
+        """Make the folder; UsageError where it is none, or nothing can be written to it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"records can't be written to {self.folder} ({error.strerror}); give another folder: --out"
+            ) from error
 
     def stage(self, key: str) -> Path:
         """An empty folder to build the record of this key in; it counts for nothing until committed."""
@@ -44,7 +60,7 @@ class Store:
         """Write record.json into the staged folder and make it the record of its key in one rename."""
         (staged / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         final = self.path(record.key)
-        if final.exists():
+        if os.path.lexists(final):
             aside = self.folder / _SUPERSEDED / f"{record.key}-{time.time_ns()}"
             aside.parent.mkdir(exist_ok=True)
             final.rename(aside)
@@ -60,11 +76,26 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def all(self) -> Iterator[Record]:
-        """Every complete record, oldest first; TrialError for a file that is none."""
-        found = [
-            read(file) for file in self.folder.glob(f"*/{RECORD}") if not file.parent.name.startswith(".")
-        ]
-        yield from sorted(found, key=lambda r: (r.finished_at, r.key))
+        """Every complete record that can be read, oldest first."""
+        folders = [f.parent for f in self.folder.glob(f"*/{RECORD}") if not f.parent.name.startswith(".")]
+        records = [record for folder in folders if (record := self._read(folder)) is not None]
+        yield from sorted(records, key=lambda r: (r.finished_at, r.key))
+
+    def _read(self, folder: Path) -> Record | None:
+        """The record of a folder, which its key must name; None, and a line in `faults`, where it is none."""
+        try:
+            record = read(folder / RECORD)
+        except TrialError as error:
+            fault = str(error)
+        else:
+            if record.key == folder.name:
+                return record
+            fault = f"{folder / RECORD} has the key {record.key}, not its folder's name"
+        self.faults[folder] = (
+            f"{fault}; it is left out, and moved to {self.folder / _SUPERSEDED} when its trial runs again "
+            "(arrbench run --force)"
+        )
+        return None
 
     def resolve(self, word: str) -> Path:
         """A record's folder from a path, a key or the start of one; TrialError where none or several fit."""

@@ -5,29 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+from arrbench import labels, plugins, spec
 from arrbench.measure.latency import PROTOCOL
+from arrbench.options import BaseOptions
 from arrbench.plugins import Plugin
-from arrbench.record import SCHEMA
+from arrbench.record import KEY_LENGTH, SCHEMA, Record
 from arrbench.spec import Spec
-from arrbench.task import Setting
+from arrbench.task import Setting, Task
 
 
 @dataclass(frozen=True, slots=True)
 class RankerChoice:
     """A ranker as asked for, as plain data: its class may never have been imported into this process.
 
-    `options` are resolved to the last default, `code` is a hash of its files, `software` the versions
-    that matter to it, `weights` and `inputs` what it says it loads and depends on.
+    `options` and `defaults` are resolved, `code` is a hash of its files, `software` the versions that
+    matter to it, `weights` and `inputs` what it says it loads and depends on. `parts` is how many parts
+    its label shows of a path.
     """
 
-    asked: Spec
+    spec: Spec
     plugin: Plugin
-    label: str
+    asked: labels.Words
     options: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     code: str
     learns: bool
     tuning: str
@@ -37,6 +41,74 @@ class RankerChoice:
     software: Mapping[str, str]
     weights: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        return self.asked.label(self.parts)
+
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        return self.asked.title or self.label
+
+    def made(self, record: Record) -> bool:
+        """Whether a record is of this ranker with these options; one that lacks an option had its default."""
+        return record.ranker == self.plugin.name and {**self.defaults, **record.options} == self.options
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChoice:
+    """A task as asked for, its class in this process; `resolved` are the options that it is made with."""
+
+    plugin: Plugin
+    cls: type[Task]
+    asked: labels.Words
+    resolved: BaseOptions
+    options: Mapping[str, Any]
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        return self.asked.label(self.parts)
+
+    def given(self, record: Record) -> bool:
+        """Whether a record is of this task with these options, whatever its content was."""
+        defaults = self.cls.Options().model_dump(mode="json")
+        return record.task == self.asked.name and {**defaults, **record.task_options} == self.options
+
+
+Choice = TypeVar("Choice", RankerChoice, TaskChoice)
+
+
+def choose_tasks(words: Iterable[str]) -> list[TaskChoice]:
+    """The tasks that words stand for, each once, under labels of their own; UsageError for wrong words."""
+    choices: list[TaskChoice] = []
+    for asked in map(spec.parse, words):
+        plugin, cls = plugins.task_class(asked.name)
+        with plugin.blamed("when its options were read"):
+            understood = labels.ask(asked, cls.Options, "task")
+            options = understood.options.model_dump(mode="json")
+            choices.append(TaskChoice(plugin, cls, understood.plain(), understood.options, options))
+    return distinct(choices, "task")[0]
+
+
+def distinct(choices: Sequence[Choice], kind: str) -> tuple[list[Choice], list[str]]:
+    """Each choice once, in order, under a label of its own; and a line on each that has a second name."""
+    by_options: dict[str, Choice] = {}
+    warnings: list[str] = []
+    for choice in choices:
+        same = json.dumps([choice.asked.name, choice.options], sort_keys=True)
+        first = by_options.setdefault(same, choice)
+        names = [c.asked.title or c.label for c in (first, choice)]
+        if names[0] != names[1]:
+            warnings.append(
+                f"{kind} {choice.label!r} is asked for under two names, {names[0]!r} and {names[1]!r}: "
+                "it has one row, under the first"
+            )
+    kept = list(by_options.values())
+    parts = labels.told_apart([c.asked for c in kept], kind)
+    return [replace(c, parts=n) for c, n in zip(kept, parts, strict=True)], warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +117,8 @@ class TaskFacts:
 
     name: str
     label: str
+    title: str | None
+    words: str
     options: Mapping[str, Any]
     facts: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -85,7 +159,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.ranker.label} · seed {self.seed}"
+        return f"{self.ranker.name} · seed {self.seed}"
 
     @property
     def key(self) -> str:
@@ -113,16 +187,41 @@ class Trial:
             "hardware": c.hardware["fingerprint"],
             "versions": versions,
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 
     def command(self) -> str:
         """The command that runs this trial again, here or elsewhere."""
         c = self.conditions
-        words = ["arrbench", "run", "--rankers", self.ranker.label, "--task", self.task.label]
-        words += ["--seeds", str(self.seed), "--k", str(c.k), "--device", c.device.partition(":")[0]]
-        words += ["--dtype", c.dtype, "--threads", str(c.threads)]
-        if self.task.candidates is not None:
-            words += ["--candidates", self.task.candidates]
-        if c.limit is not None:
-            words += ["--limit", str(c.limit)]
-        return shlex.join(words)
+        return command(
+            self.ranker.asked.words(),
+            self.task.words,
+            self.task.candidates,
+            seed=self.seed,
+            k=c.k,
+            limit=c.limit,
+            device=c.device,
+            dtype=c.dtype,
+            threads=c.threads,
+        )
+
+
+def command(
+    ranker: str,
+    task: str,
+    candidates: str | None,
+    *,
+    seed: int,
+    k: int,
+    limit: int | None,
+    device: str,
+    dtype: str,
+    threads: int,
+) -> str:
+    """The command line that runs a trial."""
+    words = ["arrbench", "run", "--rankers", ranker, "--task", task, "--seeds", str(seed), "--k", str(k)]
+    words += ["--device", device.partition(":")[0], "--dtype", dtype, "--threads", str(threads)]
+    if candidates is not None:
+        words += ["--candidates", candidates]
+    if limit is not None:
+        words += ["--limit", str(limit)]
+    return shlex.join(words)

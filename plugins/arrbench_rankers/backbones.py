@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 TINY = "tiny"
 VOCABULARY = 1200  # words of the tiny model, special tokens and kept words included
+DESCRIBED = ("*.json", "*.txt", "*.model", "*.jinja")  # files of a checkpoint beside its weights
 PAD, UNK, BOS, EOS, SEP = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<sep>")
 
 
@@ -126,6 +128,58 @@ def inputs(backbone: str) -> dict[str, str]:
     """The version of what reads the backbone, where transformers does not read it alone."""
     path = None if backbone == TINY else _local(backbone)
     return {"gguf": version("gguf")} if path is not None and path.is_file() else {}
+
+
+def modules_folder(backbone: str, context: Context, weights: bool = True) -> Path | None:
+    """The folder of a sentence-transformers checkpoint, of an id its snapshot; None without modules.json.
+
+    `weights=False` fetches none. Raises UsageError as load_tokenizer.
+    """
+    if backbone == TINY:
+        return None
+    path = _local(backbone)
+    if path is not None:
+        return path if (path / "modules.json").is_file() else None
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    wanted = [*DESCRIBED, "*.safetensors"] if weights else list(DESCRIBED)
+
+    def snapshot(name: str, *, local_files_only: bool, **_: Any) -> Path | None:
+        try:
+            hf_hub_download(name, "modules.json", local_files_only=local_files_only)
+        except EntryNotFoundError:
+            return None
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=local_files_only))
+
+    folder: Path | None = _loaded(backbone, context, "modules.json", snapshot)
+    return folder
+
+
+def module_arguments() -> dict[str, dict[str, Any]]:
+    """How sentence-transformers' Transformer reads a folder: safetensors, float32, no code, no network."""
+    import torch
+
+    place = {"local_files_only": True, "trust_remote_code": False}
+    return {
+        "model_kwargs": {**place, "use_safetensors": True, "dtype": torch.float32},
+        "processor_kwargs": place,
+        "config_kwargs": place,
+    }
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Turns the ways in which a library fails to load a folder into one UsageError that names it."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as its reader has lines
+        raise UsageError(
+            f"{what} can't be loaded; a model is config.json, tokenizer.json and safetensors, and code that "
+            f"it brings is never run ({one_line(error)[:200]})"
+        ) from error
 
 
 def parameter_count(model: torch.nn.Module) -> int:

@@ -84,6 +84,13 @@ class Cascade(Ranker):
             inputs |= {f"{name}: {key}": value for key, value in of_this.items()}
         return inputs
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        """Whether a stage does."""
+        assert isinstance(options, CascadeOptions)
+        stages = (options.stage(name) for name in STAGES)
+        return any(ranker.learns(of_stage) for _, ranker, of_stage in stages)
+
     def fit(self, train: Split, dev: Split) -> None:
         for stage in (self._first, self._then):
             if type(stage).fit is not Ranker.fit:

@@ -14,7 +14,7 @@ from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench_rankers import backbones
-from arrbench_rankers.dual_encoder import DualEncoderOptions
+from arrbench_rankers.dual_encoder import ACTIVATIONS, ACTIVATIONS_GIB, TINY_DIM, DualEncoderOptions
 from arrbench_rankers.first_stage import handed_on
 
 if TYPE_CHECKING:
@@ -51,15 +51,18 @@ class CrossEncoderOptions(BaseOptions):
     length: int = Field(
         default=512, ge=16, description="tokens of a pair, at most half the query's; the rest is cut"
     )
+    activations_gib: float = Field(default=ACTIVATIONS_GIB, gt=0, description=ACTIVATIONS)
 
     def start(self) -> DualEncoderOptions:
         """The dual encoder that the cross encoder's transformer starts from."""
         return DualEncoderOptions(
             backbone=self.backbone,
+            dim=TINY_DIM,
             alpha=self.alpha,
             epochs=self.start_epochs,
             learning_rate=self.start_learning_rate,
             length=self.length // 2,
+            activations_gib=self.activations_gib,
         )
 
 
@@ -88,6 +91,16 @@ class CrossEncoder(Ranker):
         self._documents: list[list[int]] = []
 
     @classmethod
+    def check(cls, options: BaseOptions) -> None:
+        """On a pretrained backbone something is trained: its head is new, whatever the backbone is."""
+        assert isinstance(options, CrossEncoderOptions)
+        if options.backbone != backbones.TINY and not options.epochs and not options.start_epochs:
+            raise UsageError(
+                f"ranker `ce` puts a head of its own on backbone {options.backbone!r}, and with epochs=0 and "
+                "start_epochs=0 it stays random; give either 1 or more"
+            )
+
+    @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.weights(options.backbone, context)  # type: ignore[attr-defined]
 
@@ -95,12 +108,16 @@ class CrossEncoder(Ranker):
     def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        return options.epochs + options.start_epochs > 0  # type: ignore[attr-defined]
+
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import schedule, trained, with_answers
         from arrbench_rankers.encoder_training import Schedule
         from arrbench_rankers.encoder_training import train as run
         from arrbench_rankers.pair_encoder import in_dtype, started_from
-        from arrbench_rankers.pair_training import RankedPairs
+        from arrbench_rankers.pair_training import RankedPairs, untrained_start
 
         options, context = self.options, self.context
         judged = with_answers(train)
@@ -112,9 +129,11 @@ class CrossEncoder(Ranker):
             context.report("fit", step, total, **figures)
 
         in_full = replace(context, dtype="float32")
-        start = trained(options.start(), train, dev, in_full, tell)
+        start = untrained_start(options, train, context)
+        start = trained(start, options.start(), train, dev, in_full, tell)
         self._use(started_from(start, options, in_full))
-        loss = RankedPairs(self._model, start, judged, options, context.seed)
+        loss = RankedPairs(self._model, start, judged, options, context.seed, context.dtype)
+        del start  # what it knows is in the model by now
         self.index(dev.corpus)
         run(
             loss,

@@ -54,7 +54,12 @@ class DenseIndex:
 
     @classmethod
     def build(
-        cls, options: DualEncoderOptions, documents: int, embeddings: Iterable[Matrix], context: Context
+        cls,
+        options: DualEncoderOptions,
+        dim: int,
+        documents: int,
+        embeddings: Iterable[Matrix],
+        context: Context,
     ) -> DenseIndex:
         """An index of `documents` embeddings, each chunk of shape (any, dim), float32, taken once.
 
@@ -64,9 +69,9 @@ class DenseIndex:
         import faiss
 
         faiss.omp_set_num_threads(context.threads)
-        index, exact = _empty(options, documents), None
+        index, exact = _empty(options, dim, documents), None
         if options.index in ("ivf", "ivfpq"):
-            embeddings = exact = EmbeddingFile(embeddings, options.dim)
+            embeddings = exact = EmbeddingFile(embeddings, dim)
             _train(index, exact, context)
         for chunk in embeddings:
             index.add(chunk)
@@ -164,16 +169,18 @@ def check_kind(options: DualEncoderOptions, defaults: Mapping[str, Any]) -> None
             raise ValueError(
                 f"{name}={getattr(options, name)} means nothing to index={options.index}; it needs {users}"
             )
-    if options.index == "ivfpq" and options.dim % options.code_bytes:
-        raise ValueError(
-            f"code_bytes={options.code_bytes} does not divide dim={options.dim}, as index=ivfpq needs"
-        )
 
 
-def _empty(options: DualEncoderOptions, documents: int) -> Any:
+def check_code_bytes(options: DualEncoderOptions, dim: int) -> None:
+    """ValueError where an embedding of `dim` numbers can't be cut into as many parts as a code has bytes."""
+    if options.index == "ivfpq" and dim % options.code_bytes:
+        raise ValueError(f"code_bytes={options.code_bytes} does not divide dim={dim}, as index=ivfpq needs")
+
+
+def _empty(options: DualEncoderOptions, dim: int, documents: int) -> Any:
     import faiss
 
-    dim, metric = options.dim, faiss.METRIC_INNER_PRODUCT
+    metric = faiss.METRIC_INNER_PRODUCT
     if options.index == "flat":
         return faiss.IndexFlatIP(dim)
     if options.index == "hnsw":
@@ -197,7 +204,7 @@ def _train(index: Any, embeddings: EmbeddingFile, context: Context) -> None:
     import faiss
 
     most = LIST_TRAINING[1] * max(index.nlist, CODEBOOK)
-    index.cp.seed = context.seed + 1
+    index.cp.seed = (context.seed + 1) % 2**31  # FAISS counts in 32 bits, one of them the sign
     if _gpus("flat", context):
         assigner = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(index.d))  # FAISS does not own it
         index.clustering_index = assigner

@@ -14,7 +14,8 @@ from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench_rankers import backbones
-from arrbench_rankers.dense_index import DenseIndex, Kind, check_kind
+from arrbench_rankers.checkpoint import Checkpoint
+from arrbench_rankers.dense_index import DenseIndex, Kind, check_code_bytes, check_kind
 from arrbench_rankers.embedding_file import BLOCK
 
 if TYPE_CHECKING:
@@ -26,13 +27,26 @@ if TYPE_CHECKING:
 
 
 AUDITED = 1000  # queries whose exact neighbours are searched
+TINY_DIM = 128
+ACTIVATIONS_GIB = 2.0
+ACTIVATIONS = (
+    "GiB of a step's activations that are kept for its backward pass; what is beyond is computed again then, "
+    "for the same gradients"
+)
 
 
 class DualEncoderOptions(BaseOptions):
     backbone: str = Field(
-        default="tiny", description="`tiny`, a Hugging Face id, a local folder or a GGUF file"
+        default="tiny",
+        description="`tiny`, a Hugging Face id, a local folder or a GGUF file; a sentence-transformers "
+        "checkpoint keeps its pooling, normalisation, prompts and length",
     )
-    dim: int = Field(default=128, ge=2, description="length of an embedding")
+    dim: int | None = Field(
+        default=None,
+        ge=2,
+        description="length of an embedding; by default the backbone's own, and 128 for `tiny`. Another one "
+        "takes a projection, which is trained",
+    )
     alpha: float = Field(
         default=2.0, ge=0, description="the r-th ranked document weighs 1/r^alpha in the loss"
     )
@@ -44,7 +58,13 @@ class DualEncoderOptions(BaseOptions):
     documents: int = Field(
         default=2048, ge=1, description="documents in the softmax of a step; a sample beyond"
     )
-    length: int = Field(default=256, ge=1, description="tokens of a text; the rest is cut")
+    length: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens of a text, at most what the backbone reads; the rest is cut. By default a "
+        "sentence-transformers checkpoint's own, otherwise 256",
+    )
+    activations_gib: float = Field(default=ACTIVATIONS_GIB, gt=0, description=ACTIVATIONS)
     index: Kind = Field(default="flat", description="how FAISS searches: flat is exact, the others are not")
     links: int = Field(default=32, ge=2, description="hnsw: links of a document in a layer (M)")
     ef_search: int = Field(default=128, ge=1, description="hnsw: documents kept while searching (efSearch)")
@@ -54,6 +74,8 @@ class DualEncoderOptions(BaseOptions):
     @model_validator(mode="after")
     def _fit_the_index(self) -> DualEncoderOptions:
         check_kind(self, {n: f.default for n, f in DualEncoderOptions.model_fields.items()})
+        if self.dim or self.backbone == backbones.TINY:
+            check_code_bytes(self, self.dim or TINY_DIM)
         return self
 
 
@@ -74,6 +96,7 @@ class DualEncoder(Ranker):
     def __init__(self, options: BaseOptions, context: Context) -> None:
         super().__init__(options, context)
         self._model: Any = None
+        self._length = 0  # tokens of a text that are read
         self._index: Any = None
         self._ids: Any = None  # document ids, an array of str objects
         self._positions: Mapping[str, int] = {}
@@ -86,27 +109,69 @@ class DualEncoder(Ranker):
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
-        return backbones.weights(options.backbone, context)  # type: ignore[attr-defined]
+        """The backbone's, and its modules, which an id's commit says only where they were fetched.
+
+        Raises UsageError where the options would measure a backbone below itself.
+        """
+        assert isinstance(options, DualEncoderOptions)
+        read = backbones.weights(options.backbone, context)
+        checkpoint = cls._checkpoint(options, context)
+        return {**read, f"{options.backbone} modules": checkpoint.kinds} if checkpoint else read
+
+    @staticmethod
+    def _checkpoint(options: DualEncoderOptions, context: Context) -> Checkpoint | None:
+        """The checkpoint that the backbone is, None for a backbone alone.
+
+        Raises UsageError where nothing is trained and what makes an embedding would be random or a guess.
+        """
+        checkpoint = Checkpoint.of(options.backbone, context)
+        if checkpoint:
+            _check_index(options, options.dim or checkpoint.dimension)
+        if options.epochs or options.backbone == backbones.TINY:
+            return checkpoint
+        if checkpoint is None:
+            raise UsageError(
+                f"backbone {options.backbone!r} has no modules.json, so nothing says how its tokens become "
+                "an embedding, and epochs=0 trains nothing; give a sentence-transformers checkpoint, or "
+                "epochs=1 or more"
+            )
+        if options.dim not in (None, checkpoint.dimension):
+            raise UsageError(
+                f"dim={options.dim} asks for a projection of the {checkpoint.dimension} numbers that "
+                f"{options.backbone!r} gives, and epochs=0 leaves it random; leave dim out, or give "
+                "epochs=1 or more"
+            )
+        return checkpoint
+
+    @classmethod
+    def learns(cls, options: BaseOptions) -> bool:
+        return options.epochs > 0  # type: ignore[attr-defined]
 
     @classmethod
     def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
     def fit(self, train: Split, dev: Split) -> None:
-        from arrbench_rankers.embedding_model import schedule, trained, with_answers
+        from arrbench_rankers.embedding_model import dimension, schedule, trained, untrained, with_answers
 
         total = schedule(self.options).steps(len(with_answers(train).queries))
 
         def tell(step: int, figures: Mapping[str, float]) -> None:
             self.context.report("fit", step, total, **figures)
 
-        self._use(trained(self.options, train, dev, self.context, tell))
+        checkpoint = self._checkpoint(self.options, self.context)
+        model = untrained(self.options, checkpoint, train, self.context)
+        _check_index(self.options, dimension(model))
+        self._use(trained(model, self.options, train, dev, self.context, tell))
 
     def index(self, corpus: Corpus) -> None:
         if self._model is None:
             raise UsageError("ranker `de` has no model yet; fit it or load a saved one before index")
+        from arrbench_rankers.embedding_model import dimension
+
         embedded = self._embedded(corpus)
-        self._hold(DenseIndex.build(self.options, len(corpus), embedded, self.context), corpus.ids)
+        dim = dimension(self._model)
+        self._hold(DenseIndex.build(self.options, dim, len(corpus), embedded, self.context), corpus.ids)
 
     def _embedded(self, corpus: Corpus) -> Iterator[np.ndarray[Any, Any]]:
         """Embeddings of a block of documents at a time: tokens and embeddings of no other are held."""
@@ -114,7 +179,7 @@ class DualEncoder(Ranker):
 
         for start in range(0, len(corpus), BLOCK):
             texts = [d.text for d in corpus[start : start + BLOCK]]
-            yield embeddings(self._model, texts, self.options.length)
+            yield embeddings(self._model, texts, self._length)
             self.context.report("index", start + len(texts), len(corpus))
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
@@ -122,7 +187,7 @@ class DualEncoder(Ranker):
 
         if not queries:
             return []
-        embedded = embeddings(self._model, [q.text for q in queries], self.options.length)
+        embedded = embeddings(self._model, [q.text for q in queries], self._length, "query")
         if all(q.candidates is None for q in queries):
             return self._search(embedded, k)
         return [
@@ -142,7 +207,8 @@ class DualEncoder(Ranker):
         searched = [q.text for q in queries if q.candidates is None]
         if self.options.index == "flat" or not searched or k < 1:
             return {}
-        embedded = embeddings(self._model, searched[:: -(-len(searched) // AUDITED)], self.options.length)
+        some = searched[:: -(-len(searched) // AUDITED)]
+        embedded = embeddings(self._model, some, self._length, "query")
         recall = self._index.recall_against_flat(embedded, k)
         return {} if recall is None else {f"recall_against_flat@{k}": recall}
 
@@ -164,7 +230,10 @@ class DualEncoder(Ranker):
         return ranker
 
     def _use(self, model: Any) -> None:
+        from arrbench_rankers.embedding_model import length_read
+
         self._model = model
+        self._length = length_read(model, self.options.length)
         self.parameters = backbones.parameter_count(model)
 
     def _hold(self, index: DenseIndex, ids: Sequence[str]) -> None:
@@ -197,3 +266,11 @@ class DualEncoder(Ranker):
         scores = stored @ embedded
         best = np.argsort(-scores, kind="stable")[:k]
         return Ranking([candidates[i] for i in best], scores[best].tolist())
+
+
+def _check_index(options: DualEncoderOptions, dim: int) -> None:
+    """Raises UsageError where embeddings of `dim` numbers don't fit the index."""
+    try:
+        check_code_bytes(options, dim)
+    except ValueError as error:
+        raise UsageError(f"backbone {options.backbone!r}: {error}") from None

@@ -82,8 +82,8 @@ def train(
     """
     if schedule.epochs and not rows:
         raise UsageError(
-            "no training query has a relevant document to learn from; give the task a train split, or take a "
-            "pretrained backbone and no epochs"
+            "no training query has a relevant document to learn from; give the task a train split, or `de` a "
+            "sentence-transformers checkpoint and epochs=0"
         )
     if not schedule.steps(rows):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Module, Transformer
 from torch import Tensor, nn
 
 from arrbench.ranker import Context
-from arrbench_rankers.backbones import make_bidirectional
+from arrbench_rankers.backbones import make_bidirectional, module_arguments, refusals
 from arrbench_rankers.token_batches import by_length, padded, token_ids
 
 if TYPE_CHECKING:
@@ -98,15 +100,13 @@ class PairTransformer(Transformer):
     def features(
         self, queries: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]
     ) -> dict[str, Any]:
-        """Padded inputs of the pairs (queries[i], documents[i]), shape (pairs, longest); the additive
-        attention mask has shape (pairs, 1, longest, longest)."""
+        """Padded inputs of the pairs (queries[i], documents[i]), shape (pairs, longest)."""
         device, template = self.model.device, self.template
         pairs = list(zip(queries, documents, strict=True))
         ids = [template.input_ids(q, d) for q, d in pairs]
         owners = padded([template.owners(len(q), len(d)) for q, d in pairs], PADDING, device)
         features = {
             "input_ids": padded(ids, self.words.pad_token_id, device),
-            "attention_mask": self._attention(owners),
             "owners": owners,
         }
         if "token_type_ids" in self.words.model_input_names:
@@ -114,7 +114,8 @@ class PairTransformer(Transformer):
             features["token_type_ids"] = padded(types, 0, device)
         return features
 
-    def _attention(self, owners: Tensor) -> Tensor:
+    def attention(self, owners: Tensor) -> Tensor:
+        """The additive attention mask of pairs, shape (pairs, 1, longest, longest)."""
         dtype = self.model.dtype
         together = owners[:, None, :, None] == owners[:, None, None, :]
         bias = torch.zeros(together.shape, dtype=dtype, device=owners.device)
@@ -123,7 +124,8 @@ class PairTransformer(Transformer):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         owners = features.pop("owners")
-        return {**super().forward(features, **kwargs), "owners": owners}
+        masked = {**features, "attention_mask": self.attention(owners)}
+        return {**super().forward(masked, **kwargs), "owners": owners}
 
 
 class MeanProduct(Module):
@@ -161,18 +163,23 @@ def started_from(start: SentenceTransformer, options: CrossEncoderOptions, conte
     projection: Any = start[2]
     with TemporaryDirectory() as folder:
         body.save(folder)
-        pairs = PairTransformer(folder, model_kwargs={"use_safetensors": True, "dtype": torch.float32})
+        pairs = PairTransformer(folder, **module_arguments())
     head = MeanProduct(projection.in_features, projection.out_features)
     head.projection.load_state_dict(projection.linear.state_dict())
     return _joined(pairs, head, options, context)
 
 
 def loaded(folder: Path, options: CrossEncoderOptions, context: Context) -> CrossEncoder:
-    """The model that `CrossEncoder.save` wrote, in the context's dtype and on its device."""
-    pairs = PairTransformer(str(folder), model_kwargs={"use_safetensors": True, "dtype": torch.float32})
-    at = str(folder / "1_MeanProduct")
-    empty = MeanProduct(**MeanProduct.load_config(at, local_files_only=True))
-    head = MeanProduct.load_torch_weights(at, local_files_only=True, model=empty)
+    """The model that `CrossEncoder.save` wrote, in the context's dtype and on its device.
+
+    Raises UsageError for a folder that can't be loaded, or only with code of its own.
+    """
+    head_folder = folder / "1_MeanProduct"
+    with refusals(f"the model in {folder}"):
+        pairs = PairTransformer(str(folder), **module_arguments())
+        shape = json.loads((head_folder / "config.json").read_text(encoding="utf-8"))
+        head = MeanProduct(int(shape["hidden"]), int(shape["dim"]))
+        head.load_state_dict(load_file(head_folder / "model.safetensors"))
     return in_dtype(_joined(pairs, head, options, context), context)
 
 

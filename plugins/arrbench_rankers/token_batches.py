@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,17 +11,23 @@ if TYPE_CHECKING:
 
 CPU_TOKENS, DEVICE_TOKENS = 1024, 65536  # padded tokens of a forward pass: a CPU's cache, a GPU's width
 
+UNCUT = 2**31 - 1  # tokens: tokenizers that name no length name a number that Rust can't hold
+
 
 def token_ids(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int, special: bool = True
 ) -> list[list[int]]:
-    """The first `length` tokens of each text; at least one, so that every text has an embedding.
+    """Tokens of each text, cut at `length`; at least one, so that every text has an embedding.
 
+    With special tokens it is the text that is cut, as far as there is room for both: a closing token stays.
     Straight from the Rust tokenizer: the wrapper's __call__ costs more than the tokens.
     """
     core = tokenizer.backend_tokenizer
     core.no_padding()
-    core.no_truncation()
+    if length > core.num_special_tokens_to_add(False):
+        core.enable_truncation(min(length, UNCUT), direction=tokenizer.truncation_side)
+    else:
+        core.no_truncation()
     if len(texts) == 1:  # no thread pool for one query
         encoded = [core.encode(texts[0], add_special_tokens=special)]
     else:
@@ -30,13 +36,19 @@ def token_ids(
     return [encoding.ids[:length] or nothing for encoding in encoded]
 
 
-def by_length(lengths: Sequence[int], device: torch.device) -> Iterator[list[int]]:
-    """Positions in batches of similar length, longest first, each as large as suits the device."""
+def by_length(
+    lengths: Sequence[int], device: torch.device, most: Callable[[int], int] | None = None
+) -> Iterator[list[int]]:
+    """Positions in batches of similar length, longest first, each as large as suits the device.
+
+    `most` says how many texts of a length a batch may have at most.
+    """
     tokens = CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, tokens // max(1, lengths[order[start]]))
+        longest = max(1, lengths[order[start]])
+        size = max(1, min(tokens // longest, most(longest) if most else len(order)))
         yield order[start : start + size]
         start += size
 

@@ -13,29 +13,19 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
-    (
-        "errors",
-        "ties",
-        "separately",
-        "lines",
-        "kept",
-        "pip_settings",
-        "pip_archive",
-        "exit_status",
-        "contents",
-    ),
-    ("options", "plain", "source", "versions", "respondent"),
+    ("errors", "ties", "separately", "lines", "kept", "pip_settings", "pip_archive", "paths"),
+    ("exit_status", "contents", "options", "plain", "source", "versions", "respondent"),
     ("ranker", "task"),
     ("asking", "declared"),
     ("plugins",),
-    ("spec", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
+    ("spec", "labels", "record", "check", "exchange", "trec", "devices", "tasks", "models"),
     ("measure", "protocol"),
     ("store", "trial", "worker", "launch", "conversation"),
     ("choosing",),
     ("execution", "candidates", "task_check"),
     ("outcome",),
     ("leaderboard", "planning"),
-    ("runner",),
+    ("runner", "from_python"),
     ("cli",),
 )
 CONTRACT = {"asking", "errors", "kept", "options", "ranker", "task", "ties", "plugins", "spec", "measure"}

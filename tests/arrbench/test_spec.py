@@ -7,7 +7,7 @@ from pydantic import Field
 
 from arrbench.errors import UsageError
 from arrbench.options import BaseOptions
-from arrbench.spec import Spec, label, parse, split, validated
+from arrbench.spec import Spec, parse, split, titled, validated, written
 
 
 class SomeOptions(BaseOptions):
@@ -72,18 +72,55 @@ def test_none_is_a_value_where_the_option_may_be_none() -> None:
     )
 
 
-def test_a_label_names_only_what_differs_from_the_defaults() -> None:
-    assert label(Spec("some", {"dim": "128"}), SomeOptions()) == "some"
-    assert label(Spec("some", {}), SomeOptions(beta=2.0, exact=False)) == "some:beta=2:exact=false"
+def test_none_in_quotes_is_a_word() -> None:
+    class MayBeText(BaseOptions):
+        train: str | None = Field("x", description="words or nothing")
+
+    assert validated(MayBeText, parse("some:train=none"), "task").train is None  # type: ignore[attr-defined]
+    assert validated(MayBeText, parse('some:train="none"'), "task").train == "none"  # type: ignore[attr-defined]
 
 
-@given(
-    dim=st.integers(2, 999),
-    backbone=st.text("ab,:=/ \\.1", min_size=1).map(str.strip).filter(bool),
-    beta=st.none() | st.floats(0.1, 9),
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('x:text="a ""b"" c"', 'a "b" c'),
+        ('x:text=""""', '"'),
+        ('x:text=""', ""),
+        ('x:text=" a "', " a "),
+        ('x:text="cascade:first=""bm25:k1=1.2"":then=ce"', 'cascade:first="bm25:k1=1.2":then=ce'),
+    ],
 )
-def test_a_label_is_a_spec_that_gives_the_same_options(dim: int, backbone: str, beta: float | None) -> None:
-    options = SomeOptions(dim=dim, backbone=backbone, beta=beta)
-    words = split(label(Spec("some", {}), options))
-    assert len(words) == 1
-    assert validated(SomeOptions, parse(words[0]), "ranker") == options
+def test_a_double_quote_inside_quotes_is_written_twice(text: str, value: str) -> None:
+    assert parse(text) == Spec("x", {"text": value})
+    assert split(f"{text},{text}") == [text, text]
+
+
+@pytest.mark.parametrize("text", ['x:text=a"b"', 'x:text="a"b"c"', 'x:text=5""', 'x:text="a":dim="2" '])
+def test_a_quote_out_of_place_is_refused_with_the_rule(text: str) -> None:
+    if text.endswith(" "):  # blanks around words are nobody's
+        assert parse(text).given == {"text": "a", "dim": "2"}
+        return
+    with pytest.raises(UsageError, match="written twice"):
+        parse(text)
+
+
+def test_a_name_is_no_option_and_is_asked_for_by_rankers_and_tasks_alone() -> None:
+    asked = parse('some:dim=3:name="MiniLM, fine-tuned"')
+    assert titled(asked) == (Spec("some", {"dim": "3"}), "MiniLM, fine-tuned")
+    assert titled(parse("some:dim=3")) == (Spec("some", {"dim": "3"}), None)
+    with pytest.raises(UsageError, match="unknown option 'name'"):
+        validated(SomeOptions, asked, "docid")
+    for text in ("some:name=", 'some:name=" "', 'some:name="a\nb"', "some:name=\x1b[31m"):
+        with pytest.raises(UsageError, match="one line"):
+            titled(parse(text))
+    with pytest.raises(TypeError, match=r"NamedOptions\.name"):
+
+        class NamedOptions(BaseOptions):
+            name: str = Field("x", description="clashes")
+
+
+@given(st.dictionaries(st.from_regex(r"[^\W\d]\w{0,5}", fullmatch=True), st.text(), max_size=4))
+def test_what_is_written_is_what_is_parsed(given_: dict[str, str]) -> None:
+    text = written("x", given_)
+    assert parse(text) == Spec("x", given_)
+    assert split(f"bm25,{text},{text}") == ["bm25", text, text]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arrbench.errors import TrialError
+from arrbench.errors import TrialError, UsageError
 from arrbench.record import SCHEMA, Record, read
 from arrbench.store import RECORD, Store
+
+KEY = "01234567890123456789"
+OTHER = "01299999999999999999"
 
 
 def a_record(**changed: Any) -> Record:
     fields: dict[str, Any] = {
-        "key": "0123456789", "status": "ok", "ranker": "bm25", "label": "bm25", "options": {"k1": 0.9},
+        "key": KEY, "status": "ok", "ranker": "bm25", "label": "bm25", "options": {"k1": 0.9},
         "tuning": "none", "query_independent": False, "learns": False, "distribution": "some 1.0",
         "weights": {},
         "task": "toy", "task_label": "toy", "task_options": {}, "task_facts": {}, "licence": "none",
@@ -33,23 +37,23 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     folder = store.commit(store.stage(record.key), record)
     assert folder == tmp_path / record.key
     assert store.find(record.key) == record
-    assert store.find("another") is None
+    assert store.find(OTHER) is None
 
 
 def test_a_staged_record_counts_for_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (store.stage("0123456789") / "log.txt").write_text("half done")
-    assert store.find("0123456789") is None
+    (store.stage(KEY) / "log.txt").write_text("half done")
+    assert store.find(KEY) is None
     assert list(store.all()) == []
 
 
 def test_what_is_run_again_is_moved_aside(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for attempt in ("first", "second"):
-        staged = store.stage("0123456789")
+        staged = store.stage(KEY)
         (staged / "log.txt").write_text(attempt)
         store.commit(staged, a_record())
-    assert (store.path("0123456789") / "log.txt").read_text() == "second"
+    assert (store.path(KEY) / "log.txt").read_text() == "second"
     assert [f.read_text() for f in (tmp_path / "superseded").glob("*/log.txt")] == ["first"]
     assert len(list(store.all())) == 1
 
@@ -69,7 +73,7 @@ def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path)
     ("content", "says"),
     [
         ("{", "Invalid JSON"),
-        ('{"key": "x"}', "status"),
+        ('{"key": "x"}', "key"),
         (a_record().model_dump_json().replace('"ok"', '"fine"'), "status"),
         (a_record().model_dump_json().replace('"seed":1', '"seed":"one"'), "seed"),
         (
@@ -86,12 +90,74 @@ def test_a_file_that_is_no_record_is_refused_by_name(tmp_path: Path, content: st
     assert str(file) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "0123",
+        "../../../victim",
+        "/etc/passwd",
+        f"{KEY}0",
+        KEY.replace("0", "A"),
+        f"{KEY[:-1]}\n",
+        f"{KEY}\n",
+    ],
+)
+def test_a_key_that_could_name_another_folder_is_refused(tmp_path: Path, key: str) -> None:
+    text = json.dumps({**json.loads(a_record().model_dump_json()), "key": key})
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(TrialError, match="key"):
+        read(tmp_path / RECORD)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"\xff", a_record().model_dump_json().replace(":1,", ":99,", 1).encode(), b""],
+    ids=["cut off", "not text", "another schema", "empty"],
+)
+def test_an_unreadable_record_counts_as_absent_is_named_and_is_never_overwritten(
+    tmp_path: Path, content: bytes
+) -> None:
+    store = Store(tmp_path)
+    store.commit(store.stage(OTHER), a_record(key=OTHER))
+    store.path(KEY).mkdir()
+    (store.path(KEY) / RECORD).write_bytes(content)
+    (store.path(KEY) / "samples.npz").write_text("hours of work")
+    assert store.find(KEY) is None
+    assert [r.key for r in store.all()] == [OTHER]
+    (fault,) = store.faults.values()
+    assert str(store.path(KEY) / RECORD) in fault
+    assert "--force" in fault
+    store.commit(store.stage(KEY), a_record())
+    assert store.find(KEY) == a_record()
+    (aside,) = (tmp_path / "superseded").iterdir()
+    assert (aside / RECORD).read_bytes() == content
+    assert (aside / "samples.npz").read_text() == "hours of work"
+
+
+def test_a_record_in_a_folder_of_another_name_is_none_of_the_store_s(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.commit(store.stage(KEY), a_record()).rename(tmp_path / OTHER)
+    assert store.find(OTHER) is None
+    assert list(store.all()) == []
+    assert KEY in store.faults[tmp_path / OTHER]
+
+
+def test_a_folder_that_can_t_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        with pytest.raises(UsageError, match="--out"):
+            Store(folder).prepare()
+    Store(tmp_path / "new" / "runs").prepare()
+    assert list((tmp_path / "new" / "runs").iterdir()) == []
+
+
 def test_a_record_is_found_by_folder_file_key_or_the_start_of_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    folder = store.commit(store.stage("0123456789"), a_record())
-    for word in (str(folder), str(folder / RECORD), "0123456789", "0123"):
+    folder = store.commit(store.stage(KEY), a_record())
+    for word in (str(folder), str(folder / RECORD), KEY, "0123"):
         assert store.resolve(word) == folder
-    store.commit(store.stage("0129999999"), a_record(key="0129999999"))
+    store.commit(store.stage(OTHER), a_record(key=OTHER))
     with pytest.raises(TrialError, match="2 records"):
         store.resolve("012")
     with pytest.raises(TrialError, match="no record"):

@@ -112,7 +112,8 @@ def test_pairs_are_put_together_as_the_tokenizer_does(ranker) -> None:
 
 
 def test_attention_between_the_texts_is_weaker_and_none_goes_to_padding(ranker) -> None:
-    attention = ranker._model[0].preprocess([("dog dog", "cat"), ("", "cat")])["attention_mask"]
+    pairs = ranker._model[0]
+    attention = pairs.attention(pairs.preprocess([("dog dog", "cat"), ("", "cat")])["owners"])
     assert attention.shape == (2, 1, 5, 5)
     assert attention[0, 0, 0].tolist() == [0, 0, 0, -4, -4]
     assert attention[0, 0, 4].tolist() == [-4, -4, -4, 0, 0]

@@ -40,7 +40,7 @@ def options(kind, **given):
 
 def built(kind, embedded, context=None, **given):
     chunks = (embedded[start : start + 700] for start in range(0, len(embedded), 700))
-    return DenseIndex.build(options(kind, **given), len(embedded), chunks, context or Context())
+    return DenseIndex.build(options(kind, **given), DIM, len(embedded), chunks, context or Context())
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,12 @@ def test_one_seed_gives_one_index_and_another_another(embedded, queries, monkeyp
     )
     assert (first == second).all()
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("seed", [2**31 - 2, 2**31 - 1, 2**32 - 1])
+def test_every_seed_that_a_run_takes_trains_an_index(embedded, queries, seed):
+    found = built("ivf", embedded, Context(seed=seed)).search(queries, 5)[1]
+    assert (found >= 0).all()
 
 
 def test_lists_follow_the_documents():

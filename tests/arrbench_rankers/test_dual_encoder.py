@@ -210,11 +210,14 @@ def test_another_index_ranks_reranks_and_tells_its_recall(kind, ranker, split, t
 def test_a_large_corpus_is_embedded_in_blocks(ranker, split, monkeypatch) -> None:
     sizes: list[int] = []
     original = embedding_model.embeddings
-    monkeypatch.setattr(
-        embedding_model, "embeddings", lambda m, texts, n: sizes.append(len(texts)) or original(m, texts, n)
-    )
-    monkeypatch.setattr("arrbench_rankers.dual_encoder.BLOCK", 3)
-    other = approximate(ranker, split)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            embedding_model,
+            "embeddings",
+            lambda m, texts, n: sizes.append(len(texts)) or original(m, texts, n),
+        )
+        patched.setattr("arrbench_rankers.dual_encoder.BLOCK", 3)
+        other = approximate(ranker, split)
     assert sizes == [3, 3, 2]
     for ours, theirs in zip(other.rank(split.queries, 8), ranker.rank(split.queries, 8), strict=True):
         assert ours.ids == theirs.ids

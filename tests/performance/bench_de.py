@@ -31,7 +31,7 @@ def searching(repeats: int, queries: int) -> dict[str, list[float]]:
     embedded = rng.standard_normal((DOCUMENTS, DIM), dtype=np.float32)
     asked = rng.standard_normal((queries, DIM), dtype=np.float32)
     ranker = DualEncoder(DualEncoder.Options(dim=DIM), Context())
-    held = DenseIndex.build(ranker.options, DOCUMENTS, [embedded], ranker.context)
+    held = DenseIndex.build(ranker.options, DIM, DOCUMENTS, [embedded], ranker.context)
     ranker._hold(held, [f"d{i}" for i in range(DOCUMENTS)])
     flat = held._index
     return {

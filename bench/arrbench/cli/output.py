@@ -34,7 +34,10 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]], store: Store, form: str
     from arrbench.leaderboard.board import headline_values
     from arrbench.leaderboard.rows import tables
 
-    _PRINTED[form](tables(rows, headline_values(rows, store), method))
+    values, faults = headline_values(rows, store)
+    _PRINTED[form](tables(rows, values, method))
+    for line in faults:
+        click.echo(f"arrbench: {line}", err=True)
 
 
 def _print_tables(tables: Sequence[Table]) -> None:

@@ -30,11 +30,17 @@ def command(board: Path, runs: Path, test: Test | None, correction: Correction |
     New records of its trials are taken over from --runs first; with none there, the tables are
     rebuilt from what the board has.
     """
-    from arrbench.leaderboard.board import collect, read_board, write_tables
+    from arrbench.errors import UsageError
+    from arrbench.leaderboard.board import read_board, write_tables
+    from arrbench.leaderboard.collecting import collect
     from arrbench.store import Store
 
     described = read_board(board)
     described = replace(described, method=described.method.replaced(test, correction))
-    copied = collect(described, Store(runs))
-    files = write_tables(described)
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(f"--runs {runs} is not a directory")
+    copied, warnings = collect(described, Store(runs))
+    files, faults = write_tables(described)
+    for line in dict.fromkeys([*warnings, *faults]):
+        click.echo(f"arrbench: {line}", err=True)
     click.echo(f"{board}: {copied} new records; {', '.join(f.name for f in files)} written")

@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from arrbench.errors import UsageError
+from arrbench.ties import id_hash
 
 
 @click.command("rank")
 @click.argument("record")
 @click.argument("text")
-@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="Documents to show.")
+@click.option("--k", type=click.IntRange(1, 10**9), default=10, show_default=True, help="Documents to show.")
 @click.option("--candidates", metavar="IDS", default=None, help="Document ids to rerank, joined by blanks.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps …")
 @click.option(
@@ -30,12 +31,12 @@ def command(
 ) -> None:
     """Rank documents for TEXT with the model saved in RECORD (a folder, a key or the start of one)."""
     from arrbench import devices
+    from arrbench.outcome import DOCUMENTS
     from arrbench.planning import cache_folder
     from arrbench.plugins import ranker_class
     from arrbench.ranker import Context, Query
     from arrbench.record import read
     from arrbench.store import RECORD, Store
-    from arrbench.ties import id_hash
 
     folder = Store(out).resolve(record)
     of = read(folder / RECORD)
@@ -51,8 +52,8 @@ def command(
     context = Context(
         devices.choose(device)["device"], of.dtype, of.threads, of.seed, cache_folder(), offline=True
     )
-    pool = sorted(candidates.split(), key=id_hash) if candidates is not None else None
-    query = Query("", text, None if pool is None else tuple(pool))
+    pool = None if candidates is None else _pool(candidates, folder / DOCUMENTS)
+    query = Query("", text, pool)
     ranking = cls.load(model, context).rank([query], k)[0]
     scored = zip(ranking.ids, ranking.scores, strict=True)
     places = sorted(scored, key=lambda place: (-place[1], id_hash(place[0])))[:k]
@@ -63,3 +64,22 @@ def command(
         return
     for i, (document, score) in enumerate(places, start=1):
         click.echo(f"{i:3}  {score:12.4f}  {document}")
+
+
+def _pool(words: str, documents: Path) -> tuple[str, ...]:
+    """The ids that words name, each among the documents that the model was saved with."""
+    pool = words.split()
+    if not pool:
+        raise UsageError("--candidates is empty; give document ids joined by blanks")
+    twice = next((i for n, i in enumerate(pool) if i in pool[:n]), None)
+    if twice is not None:
+        raise UsageError(f"--candidates: document {twice!r} is given twice")
+    if documents.exists():  # records of before the ids were kept have none
+        known = set(documents.read_text(encoding="utf-8").split("\n"))
+        strange = [i for i in pool if i not in known]
+        if strange:
+            raise UsageError(
+                f"--candidates: {', '.join(map(repr, strange[:5]))} "
+                f"{'is' if len(strange) == 1 else 'are'} not among the {len(known)} documents of this record"
+            )
+    return tuple(sorted(pool, key=id_hash))

@@ -42,10 +42,10 @@ def _from_config(ctx: click.Context, _: click.Parameter, file: Path | None) -> P
 
 
 def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(word) for word in str(text).split(",")))
-    except ValueError as error:
-        raise UsageError(f"--seeds {text!r}: give whole numbers joined by commas, such as 1,2,3") from error
+    words = [word.strip() for word in str(text).split(",")]
+    if not all(word.isascii() and word.isdecimal() for word in words):
+        raise UsageError(f"--seeds {text!r}: give whole numbers joined by commas, such as 1,2,3")
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 @click.command("run")
@@ -58,7 +58,12 @@ def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     metavar="FILE",
     help="A TOML file with these options' values, for a whole experiment.",
 )
-@click.option("--rankers", metavar="NAMES", default="", help="Such as bm25,de:dim=32,arr-stoical:alpha=2.")
+@click.option(
+    "--rankers",
+    metavar="NAMES",
+    default="",
+    help="Such as bm25,de:dim=32; name=X calls a row X.",
+)
 @click.option("--task", default="wordnet", show_default=True, help="Such as wordnet:root=animal.n.01,esci.")
 @click.option("--seeds", default="1", show_default=True, callback=_seeds, help="One trial a seed: 1,2,3.")
 @click.option(
@@ -121,25 +126,22 @@ def command(
     from arrbench import spec
     from arrbench.cli.progress import watching
     from arrbench.measure.method import Method
-    from arrbench.planning import Experiment, plan
+    from arrbench.planning import Experiment, plans
     from arrbench.record import row
     from arrbench.runner import run
     from arrbench.store import Store
 
     form = "json" if as_json else format
     method = Method().replaced(test, correction)
-    words = spec.split(rankers)
-    plans = [
-        plan(Experiment(words, name, seeds, save=not no_save, timeout_s=timeout, **settings))
-        for name in spec.split(task)
-    ]
-    for warning in dict.fromkeys(warning for planned in plans for warning in planned.warnings):
+    asked = Experiment(spec.split(rankers), seeds=seeds, save=not no_save, timeout_s=timeout, **settings)
+    planned = plans(asked, spec.split(task))
+    for warning in dict.fromkeys(warning for plan in planned for warning in plan.warnings):
         click.echo(f"arrbench: {warning}", err=True)
     if dry_run:
-        _print_plans(plans, form == "json")
+        _print_plans(planned, form == "json")
         return 0
-    with watching(sum(len(planned.missing) for planned in plans), quiet) as watcher:
-        records = [record for planned in plans for record in run(planned, watcher)]
+    with watching(sum(len(plan.missing) for plan in planned), quiet) as watcher:
+        records = [record for plan in planned for record in run(plan, watcher)]
     rows = [row(record, cached=cached) for record, cached in records]
     print_leaderboard(rows, Store(settings["out"]), form, method)
     return 1 if any(record.status == "failed" for record, _ in records) else 0
@@ -149,8 +151,9 @@ def _print_plans(plans: Sequence[Plan], as_json: bool) -> None:
     import json
 
     lines = [
-        {"ranker": p.trial.ranker.label, "task": p.trial.task.label, "seed": p.trial.seed, "key": p.trial.key,
-         "cached": p.record is not None, "command": p.trial.command()}
+        {"ranker": p.trial.ranker.name, "task": p.trial.task.title or p.trial.task.label,
+         "seed": p.trial.seed, "key": p.trial.key, "cached": p.record is not None,
+         "command": p.trial.command()}
         for plan in plans
         for p in plan.trials
     ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from arrbench import plugins, spec
-from arrbench.choosing import choose
-from arrbench.errors import UsageError
+from arrbench import spec
+from arrbench.errors import TrialError, UsageError
 from arrbench.leaderboard.export import to_csv
 from arrbench.leaderboard.growth import PICTURE, draw, growth, growth_markdown
 from arrbench.leaderboard.markdown import markdown
@@ -21,10 +19,9 @@ from arrbench.leaderboard.rows import tables
 from arrbench.measure.method import CORRECTIONS, TESTS, Method
 from arrbench.outcome import per_query
 from arrbench.record import Record, row
-from arrbench.store import RECORD, Store
+from arrbench.store import Store
 
 BOARD = "board.toml"
-PUBLISHED = (RECORD, "run.trec.gz", "samples.npz", "training.jsonl")  # no model, and no log with its paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,8 @@ def read_board(folder: Path) -> Board:
         about["text"],
         _words(values["task"]),
         values.get("candidates"),
-        tuple(values["rankers"]),
-        tuple(values["seeds"]),
+        _words(values["rankers"]),
+        _seeds(values["seeds"], file),
         _method(values, file),
     )
 
@@ -78,84 +75,55 @@ def _method(values: Mapping[str, Any], file: Path) -> Method:
 
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One task, several joined by commas, or a list of them, as `run --config` reads them."""
-    return tuple(spec.split(value if isinstance(value, str) else ",".join(value)))
+    """One word, several joined by commas, or a list of them, as `run --config` reads them."""
+    return tuple(spec.split(value if isinstance(value, str) else ",".join(map(str, value))))
 
 
-def collect(board: Board, runs: Store) -> int:
-    """Copy the board's records out of `runs`, each in place of an older one of the same trial; how many."""
-    rankers, tasks = _labels(board), _task_labels(board)
-    mine = {_trial(r): r for r in board.records.all()}
-    copied = 0
-    for record in runs.all():  # oldest first: the newest of a trial stays
-        if not _belongs(record, board, rankers, tasks) or _same(mine.get(_trial(record)), record):
-            continue
-        old = mine.get(_trial(record))
-        if old is not None:
-            shutil.rmtree(board.records.path(old.key))
-        target = board.records.path(record.key)
-        target.mkdir(parents=True, exist_ok=True)
-        for name in PUBLISHED:
-            source = runs.path(record.key) / name
-            if source.exists():
-                shutil.copyfile(source, target / name)
-        mine[_trial(record)] = record
-        copied += 1
-    return copied
+def _seeds(value: object, file: Path) -> tuple[int, ...]:
+    """One seed, several joined by commas, or a list of them, as `run --config` reads them."""
+    words = value if isinstance(value, list) else str(value).split(",")
+    try:
+        return tuple(int(str(word)) for word in words)
+    except ValueError:
+        raise UsageError(f"{file}: seeds are {value!r}; give whole numbers, such as [1, 2, 3]") from None
 
 
-def board_records(board: Board) -> Sequence[Record]:
-    """The board's records; UsageError where it has none yet."""
-    records = list(board.records.all())
+def board_records(board: Board, store: Store) -> Sequence[Record]:
+    """The board's records, which lie in `store`; UsageError where it has none yet."""
+    records = list(store.all())
     if not records:
         command = f"arrbench run --config {board.folder / BOARD}"
         raise UsageError(f"{board.folder} has no records of {', '.join(board.tasks)}; make some: {command}")
     return records
 
 
-def _labels(board: Board) -> set[str]:
-    """The labels of the board's rankers, and of every baseline installed."""
-    baselines = {p.name for p in plugins.installed("baseline")}
-    return baselines | {choose(spec.parse(word)).label for word in board.rankers}
+def headline_values(
+    rows: Iterable[Mapping[str, Any]], store: Store
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The headline's value of each test query, by record key, of the rows that are ok.
+
+    Rows whose samples can't be read are left out, with a line on each.
+    """
+    values: dict[str, np.ndarray] = {}
+    faults: list[str] = []
+    for r in rows:
+        if r["status"] == "ok":
+            try:
+                values[r["key"]] = per_query(store.path(r["key"]), r["headline"])
+            except TrialError as error:
+                faults.append(f"{error}; its row is compared with no other (arrbench run --force mends it)")
+    return values, faults
 
 
-def _task_labels(board: Board) -> set[str]:
-    """The labels of the board's tasks: their words with defaults left out."""
-    asked = [spec.parse(words) for words in board.tasks]
-    options = (spec.validated(plugins.task_class(a.name)[1].Options, a, "task") for a in asked)
-    return {spec.label(a, o) for a, o in zip(asked, options, strict=True)}
+def write_tables(board: Board) -> tuple[list[Path], list[str]]:
+    """Write the board's README.md and board.csv from its records; over several sizes a picture too.
 
-
-def _belongs(record: Record, board: Board, labels: set[str], tasks: set[str]) -> bool:
-    return (
-        record.task_label in tasks
-        and record.candidates == board.candidates
-        and record.limit is None
-        and record.label in labels
-        and record.seed in board.seeds
-    )
-
-
-def _trial(record: Record) -> tuple[object, ...]:
-    """What makes two records two runs of one trial."""
-    hardware = record.hardware["fingerprint"]
-    c = record
-    return (c.task_label, c.label, c.seed, c.k, c.device, c.dtype, c.threads, hardware)
-
-
-def _same(mine: Record | None, other: Record) -> bool:
-    return mine is not None and (mine.key, mine.finished_at) == (other.key, other.finished_at)
-
-
-def headline_values(rows: Iterable[Mapping[str, Any]], store: Store) -> dict[str, np.ndarray]:
-    """The headline's value of each test query, by record key, of the rows that are ok."""
-    return {r["key"]: per_query(store.path(r["key"]), r["headline"]) for r in rows if r["status"] == "ok"}
-
-
-def write_tables(board: Board) -> list[Path]:
-    """Write the board's README.md and board.csv from its records; over several sizes a picture too."""
-    rows = [row(record, cached=False) for record in board_records(board)]
-    found = tables(rows, headline_values(rows, board.records), board.method)
+    Returns the files, and a line on each record that can't be read whole.
+    """
+    store = board.records
+    rows = [row(record, cached=False) for record in board_records(board, store)]
+    values, faults = headline_values(rows, store)
+    found = tables(rows, values, board.method)
     head = (
         f"# {board.title}\n\n{board.text.strip()}\n\n"
         "Rebuilt from `records/` by `arrbench publish` on this folder; made anew by "
@@ -170,4 +138,4 @@ def write_tables(board: Board) -> list[Path]:
         draw(grown, written[-1])
     readme.write_text(head + "\n".join(markdown(table) for table in found), encoding="utf-8")
     csv.write_text(to_csv(found), encoding="utf-8")
-    return written
+    return written, [*store.faults.values(), *faults]

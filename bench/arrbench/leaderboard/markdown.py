@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from arrbench import paths
 from arrbench.leaderboard.notes import notes
 from arrbench.leaderboard.rows import Cell, Row, Table
 
@@ -39,7 +40,7 @@ def _caption(table: Table) -> str:
     about = table.about
     machines = sorted({_machine(row) for row in table.rows})
     seeds = sorted({r["seed"] for row in table.rows for r in row.records})
-    pool = f", candidates of {about['candidates']}" if about.get("candidates") else ""
+    pool = f", candidates of {paths.shown(about['candidates'])}" if about.get("candidates") else ""
     limit = "" if about["limit"] is None else f", limited to {about['limit']} queries"
     lines = [
         f"**{table.task}** ({about['setting']}): {about['n_documents']:,} documents, "

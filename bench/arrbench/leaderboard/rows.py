@@ -120,7 +120,7 @@ def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray], metho
     rows.sort(key=lambda row: (row.status == "failed", -(row.cells[0].value or 0.0), row.name))
     values = {row.name: v for row in rows if (v := _values(row, per_query)) is not None}
     return Table(
-        task=records[0]["task_label"],
+        task=records[0].get("task_title") or records[0]["task_label"],
         about=records[0],
         columns=shown,
         rows=tuple(_best_marked(rows, shown)),
@@ -131,7 +131,10 @@ def _table(records: Sequence[Record], per_query: Mapping[str, np.ndarray], metho
 
 
 def _namer(records: Sequence[Record]) -> Callable[[Record], str]:
-    """Labels, with as much of device, dtype, threads and machine as tells the rows of this table apart."""
+    """Titles or labels, with as much of device, dtype, threads and machine as tells rows apart."""
+    meant: dict[str, set[str]] = {}
+    for r in records:
+        meant.setdefault(_called(r), set()).add(r["label"])
     parts: list[Callable[[Record], str]] = [
         lambda r: str(r["device"]),
         lambda r: str(r["dtype"]),
@@ -141,10 +144,17 @@ def _namer(records: Sequence[Record]) -> Callable[[Record], str]:
     telling = [part for part in parts if len({part(r) for r in records}) > 1]
 
     def name(record: Record) -> str:
+        called = _called(record)
+        if len(meant[called]) > 1:
+            called = str(record["label"])
         extra = ", ".join(part(record) for part in telling)
-        return f"{record['label']} ({extra})" if extra else str(record["label"])
+        return f"{called} ({extra})" if extra else called
 
     return name
+
+
+def _called(record: Record) -> str:
+    return str(record.get("title") or record["label"])
 
 
 def _row(name: str, records: Sequence[Record], shown: Sequence[Column]) -> Row:
@@ -158,7 +168,7 @@ def _row(name: str, records: Sequence[Record], shown: Sequence[Column]) -> Row:
     any_record = latest[0]
     return Row(
         name=name,
-        label=any_record["label"],
+        label=_called(any_record),
         status=status,
         error=_short(failed[0]["error"]) if failed else None,
         cells=tuple(cell(column, ok) for column in shown),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TextIO
 
+from arrbench import paths
 from arrbench.leaderboard.notes import notes, tuning
 from arrbench.leaderboard.rows import Cell, Row, Table
 
@@ -116,7 +117,7 @@ def _title(table: Table) -> str:
     title = f"{table.task}: {about['setting']}, {about['n_documents']:,} documents, {about['n_queries']:,} "
     title += f"{about['split']} queries, k = {about['k']}"
     if about.get("candidates"):
-        title += f", candidates of {about['candidates']}"
+        title += f", candidates of {paths.shown(about['candidates'])}"
     if about["limit"] is not None:
         title += f"; limited to {about['limit']} queries a split: a trial run, not a result"
     return title

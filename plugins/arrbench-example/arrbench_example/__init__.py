@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from arrbench.options import BaseOptions
-from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
+from arrbench import BaseOptions, Context, Corpus, Query, Ranker, Ranking
 
 
 class NgramOptions(BaseOptions):

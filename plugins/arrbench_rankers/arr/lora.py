@@ -82,7 +82,8 @@ def merge(adapted: Any, backbone: Mapping[str, str]) -> tuple[Any, Adapters]:
 def load_merged(model: Any, folder: Path, backbone: Mapping[str, str]) -> tuple[Any, Adapters]:
     """The backbone `model` with the adapters saved in `folder` merged, and the adapters.
 
-    Raises UsageError where they were trained on other weights than those named by `backbone`.
+    Raises UsageError where they were trained on other weights than those named by `backbone`, or the folder
+    has no safetensors: peft would read pickled weights then.
     """
     from peft import PeftModel
 
@@ -92,4 +93,6 @@ def load_merged(model: Any, folder: Path, backbone: Mapping[str, str]) -> tuple[
             f"the adapters in {folder} were trained on {trained_on} and the backbone here is "
             f"{dict(backbone)}; they rank only with the weights that they were trained on"
         )
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise UsageError(f"{folder} has no {WEIGHTS_FILE}; weights are read from safetensors only")
     return merge(PeftModel.from_pretrained(model, str(folder)), backbone)

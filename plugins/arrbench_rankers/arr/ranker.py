@@ -100,6 +100,7 @@ class Arr(Generative):
         from arrbench_rankers.arr import memory
         from arrbench_rankers.arr.examples import examples
         from arrbench_rankers.dev_measure import CUTOFF, ndcg_at_10
+        from arrbench_rankers.training_memory import available
 
         o = self.options
         texts = (q.text for q in train.queries)
@@ -109,7 +110,7 @@ class Arr(Generative):
         known = len(self._tokenizer)
         self._scheme.extend(self._tokenizer, train.corpus)
         config = backbones.load_config(o.backbone, self._tokenizer, self.context)
-        free = memory.available(torch.device(self.context.device))
+        free = available(torch.device(self.context.device))
         needs = (o, self.context, config, len(self._tokenizer))
         memory.check_fits(*needs, width=o.query_tokens, free=free)
         held = dataclasses.replace(self.context, dtype=memory.held_dtype(o, self.context))

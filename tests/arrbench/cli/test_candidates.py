@@ -141,3 +141,21 @@ def test_several_tasks_are_run_and_shown_one_after_another(arrbench: Any, tmp_pa
     wrong = arrbench(*words, "--task", "toy,tay", "--force")
     assert wrong.status == 2
     assert "unknown task 'tay'" in wrong.err
+
+
+def test_an_unreadable_record_beside_the_first_stage_s_is_named_and_left_out(
+    arrbench: Any, tmp_path: Path
+) -> None:
+    words = ("run", "--rankers", "counter", *TOY, "--out", tmp_path)
+    assert arrbench(*words).status == 0
+    broken = tmp_path / ("0" * 20) / "record.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    answer = arrbench(*words, "--candidates", "counter")
+    assert answer.status == 0
+    assert labelled(answer)["counter"]["setting"] == "rerank"
+    assert str(broken) in answer.err
+    assert "--force" in answer.err
+    missing = arrbench(*words, "--candidates", "learner")
+    assert missing.status == 2
+    assert str(broken) in missing.err

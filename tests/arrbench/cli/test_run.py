@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from arrbench.ties import id_hash
+
 TOY = ("--task", "toy", "--device", "cpu")
 
 
@@ -70,6 +72,22 @@ def test_a_saved_model_answers_a_query(arrbench: Any, tmp_path: Path) -> None:
     key = next(row["key"] for row in rows if row["label"] == "counter")
     answer = arrbench("rank", tmp_path / key, "pink pink grey", "--k", 2, "--json", "--device", "cpu")
     assert json.loads(answer.out) == [{"id": "d-pink", "score": 2.0}, {"id": "d-grey", "score": 1.0}]
+    pool = ["d-red", "d-blue", "d-white", "d-black"]
+    for candidates in (" ".join(pool), " ".join(pool[::-1])):
+        words = (
+            "rank",
+            tmp_path / key,
+            "pink",
+            "--k",
+            3,
+            "--candidates",
+            candidates,
+            "--json",
+            "--device",
+            "cpu",
+        )
+        found = [place["id"] for place in json.loads(arrbench(*words).out)]
+        assert found == sorted(pool, key=id_hash)[:3]  # whatever order they are given in
 
 
 def test_a_configuration_file_gives_defaults_that_words_override(arrbench: Any, tmp_path: Path) -> None:
@@ -128,11 +146,30 @@ def test_an_interrupt_leaves_what_is_done_and_no_half_record(
         (("run", "--rankers", "counter:sleep_ms=-1", *TOY), "greater than or equal to 0"),
         (("run", "--rankers", "counter", "--task", "toy", "--device", "cuda:7"), "no such device 'cuda:7'"),
         (("run", "--rankers", "counter", *TOY, "--k", "-3"), "k is -3"),
+        (("run", "--rankers", "counter", *TOY, "--k", "9" * 20), "it must be 1 to 1000000000"),
         (("run", "--rankers", "counter", *TOY, "--k", "many"), "--k"),
         (("run", "--rankers", "counter", *TOY, "--limit", "0"), "limit is 0"),
         (("run", "--rankers", "counter", *TOY, "--threads", "0"), "threads is 0"),
         (("run", "--rankers", "counter", *TOY, "--dtype", "float8"), "float32, bfloat16, float16"),
         (("run", "--rankers", "counter", *TOY, "--seeds", "one"), "--seeds"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", "4294967296"), "each from 0 to 4294967295"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", "99999999999999999999"), "from 0 to 4294967295"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", "1_0"), "--seeds '1_0'"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", "１"), "--seeds '１'"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", "-1"), "--seeds '-1'"),
+        (("run", "--rankers", "counter", *TOY, "--seeds", ","), "--seeds ','"),
+        (("run", "--rankers", "counter", *TOY, "--timeout", "-1"), "timeout is -1"),
+        (("run", "--rankers", "counter", *TOY, "--timeout", "0"), "timeout is 0"),
+        (("run", "--rankers", "counter", *TOY, "--timeout", "nan"), "timeout is nan"),
+        (("run", "--rankers", "counter", *TOY, "--timeout", "inf"), "timeout is inf"),
+        (("run", "--rankers", "counter", *TOY, "--threads", "1000000000"), "logical cores of this machine"),
+        (("run", "--rankers", "counter", *TOY, "--data-dir", __file__), "is not a directory"),
+        (("run", "--rankers", "counter", *TOY, "--candidates", ""), "'' is no name:key=value"),
+        (("run", "--rankers", ",", *TOY), "no rankers given; known: "),
+        (("run", "--rankers", "counter", "--task", "", "--device", "cpu"), "no task given; known: "),
+        (("run", "--rankers", "counter", "--task", " , ", "--device", "cpu"), "no task given; known: "),
+        (("run", "--rankers", 'counter:remark="a', *TOY), "written twice"),
+        (("run", "--rankers", "counter:name=", *TOY), "on one line"),
         (("run", *TOY), "no rankers given; known: "),
         (("run", "--rankers", "counter", "--device", "cpu", "--task", "toys"), "did you mean 'toy'"),
         (("run", "--rankers", "counter", "--device", "cpu", "--task", "toy:setting=sort"), "setting=sort"),
@@ -163,6 +200,82 @@ def test_wrong_input_is_one_clear_line(
     assert lines[0].startswith("arrbench: ")
     assert says in lines[0]
     assert answer.out == ""
+
+
+@pytest.mark.parametrize("out", ["{file}", "{file}/below", "/proc/nowhere"])
+def test_an_out_that_can_t_be_written_is_refused_before_any_work(
+    arrbench: Any, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "file").touch()
+    words = ("run", "--rankers", "counter", *TOY, "--out", out.format(file=tmp_path / "file"))
+    answer = arrbench(*words)
+    assert answer.status == 2
+    assert len(answer.err.strip().splitlines()) == 1
+    assert "not a directory" in answer.err or "can't be written" in answer.err
+
+
+def test_a_cache_that_is_no_folder_is_refused(
+    arrbench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ARRBENCH_CACHE", str(tmp_path / "file"))
+    answer = arrbench("run", "--rankers", "counter", *TOY, "--out", tmp_path / "runs")
+    assert answer.status == 2
+    assert f"the cache is {tmp_path / 'file'}" in answer.err
+
+
+def test_a_word_given_twice_is_one_trial(arrbench: Any, tmp_path: Path) -> None:
+    words = ("run", "--rankers", "counter,counter,counter:sleep_ms=0", "--seeds", "1,1", "--device", "cpu")
+    answer = arrbench(*words, "--task", "toy,toy", "--out", tmp_path, "--json")
+    assert [row["label"] for row in answer.rows()] == ["prior", "random", "counter"]
+    assert not (tmp_path / "superseded").exists()
+    assert answer.err == ""
+
+
+def test_an_unreadable_record_is_named_run_again_and_moved_aside(arrbench: Any, tmp_path: Path) -> None:
+    words = ("run", "--rankers", "counter", *TOY, "--out", tmp_path, "--json")
+    key = next(row["key"] for row in arrbench(*words).rows() if row["label"] == "counter")
+    (tmp_path / key / "record.json").write_text('{"schema_version": 2}')
+    answer = arrbench(*words)
+    assert answer.status == 0
+    assert [row["cached"] for row in answer.rows()] == [True, True, False]
+    (line,) = answer.err.splitlines()
+    assert str(tmp_path / key / "record.json") in line
+    assert "--force" in line
+    (aside,) = (tmp_path / "superseded").iterdir()
+    assert (aside / "record.json").read_text() == '{"schema_version": 2}'
+    assert arrbench(*words).err == ""
+
+
+def test_samples_that_can_t_be_read_leave_the_table(arrbench: Any, tmp_path: Path) -> None:
+    words = ("run", "--rankers", "counter", *TOY, "--out", tmp_path)
+    key = arrbench(*words, "--json").rows()[-1]["key"]
+    (tmp_path / key / "samples.npz").write_bytes(b"PK\x03\x04 broken")
+    answer = arrbench(*words)
+    assert answer.status == 0
+    assert "counter" in answer.out
+    assert str(tmp_path / key / "samples.npz") in answer.err
+
+
+@pytest.mark.parametrize(
+    ("candidates", "says"),
+    [
+        ("d-red nope", "'nope' is not among the 8 documents"),
+        ("d-red d-red", "'d-red' is given twice"),
+        (" ", "--candidates is empty"),
+    ],
+)
+def test_candidates_of_a_saved_model_must_be_its_documents(
+    arrbench: Any, tmp_path: Path, candidates: str, says: str
+) -> None:
+    rows = arrbench("run", "--rankers", "counter", *TOY, "--out", tmp_path, "--json").rows()
+    for row in rows:
+        words = ("rank", tmp_path / row["key"], "red", "--device", "cpu", "--candidates")
+        assert arrbench(*words, "d-red d-blue").status == 0
+        answer = arrbench(*words, candidates)
+        assert answer.status == 2, row["label"]
+        assert len(answer.err.strip().splitlines()) == 1
+        assert says in answer.err
 
 
 def test_debug_shows_where(arrbench: Any) -> None:

@@ -48,6 +48,24 @@ def test_figures_as_they_print(record):
     assert texts == ["1.000", ".50", ".25", "1.00", "", "4.71", "12.3", "0.0123", "", "7", "0"]
 
 
+def test_rows_and_tasks_are_called_by_their_titles(record):
+    titled = record("de:dim=32", title="MiniLM, fine-tuned", task_title="Mammals")
+    table = only([titled, record("bm25", task_title="Mammals")])
+    assert (
+        {row.name for row in table.rows}
+        == {row.label for row in table.rows}
+        == {"MiniLM, fine-tuned", "bm25"}
+    )
+    assert table.task == "Mammals"
+
+
+def test_two_rankers_of_one_title_are_two_rows_under_their_labels(record):
+    table = only(
+        [record("de", title="X"), record("ce", title="X"), record("bm25", title="arr"), record("arr")]
+    )
+    assert {row.name for row in table.rows} == {"de", "ce", "bm25", "arr"}
+
+
 def test_seeds_are_taken_together(record):
     table = only([record("de", value, seed) for seed, value in enumerate((0.7, 0.8, 0.9))])
     found = cell(table, "de", "nDCG@10")

@@ -88,6 +88,16 @@ def test_adapters_do_not_rank_on_other_weights(backbone, split, tmp_path):
         ArrStoical.load(tmp_path / "saved", Context())
 
 
+def test_pickled_adapters_are_refused(backbone, split, tmp_path):
+    ranker = fitted(backbone, split, Context(cache=tmp_path))
+    ranker.save(tmp_path / "saved")
+    weights = tmp_path / "saved" / "adapters" / lora.WEIGHTS_FILE
+    torch.save({}, weights.with_name("adapter_model.bin"))
+    weights.unlink()
+    with pytest.raises(UsageError, match=r"has no adapter_model\.safetensors; .* safetensors only"):
+        ArrStoical.load(tmp_path / "saved", Context())
+
+
 def test_a_backbone_from_scratch_is_not_adapted():
     with pytest.raises(UsageError, match="lora_rank=4 adapts a pretrained backbone; 'tiny'"):
         ArrStoical(ArrStoical.Options(lora_rank=4), Context())

@@ -8,10 +8,12 @@ from transformers import AutoConfig
 
 from arrbench.errors import UsageError
 from arrbench.ranker import Context
-from arrbench_rankers.arr import lora, memory
-from arrbench_rankers.arr.memory import GIB, Load, check_fits, need
+from arrbench_rankers import training_memory
+from arrbench_rankers.arr import lora
+from arrbench_rankers.arr.memory import Load, check_fits, need
 from arrbench_rankers.arr.options import ArrOptions
 from arrbench_rankers.arr.ranker import ArrStoical
+from arrbench_rankers.training_memory import GIB
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def test_a_training_that_cannot_fit_does_not_start(split, monkeypatch, tmp_path)
     def never(*arguments):
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr(memory, "available", lambda device: 10**6)
+    monkeypatch.setattr(training_memory, "available", lambda device: 10**6)
     monkeypatch.setattr(backbones, "load_causal_lm", never)
     with pytest.raises(UsageError, match="'tiny' on cpu needs about"):
         ArrStoical(ArrStoical.Options(), Context(cache=tmp_path)).fit(split, split)
@@ -138,4 +140,4 @@ def test_a_training_that_cannot_fit_does_not_start(split, monkeypatch, tmp_path)
 def test_a_processor_s_free_memory_is_some_of_what_there_is():
     import psutil
 
-    assert 0 < memory.available(torch.device("cpu")) < psutil.virtual_memory().total
+    assert 0 < training_memory.available(torch.device("cpu")) < psutil.virtual_memory().total

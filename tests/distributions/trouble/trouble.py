@@ -62,6 +62,7 @@ class CounterOptions(BaseOptions):
         "no", description="what goes wrong"
     )
     sleep_ms: float = Field(0.0, ge=0, description="how long a call takes")
+    remark: str = Field("", description="anything; it changes nothing")
 
 
 class Counter(Ranker):
