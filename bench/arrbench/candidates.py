@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arrbench import spec
+from arrbench.choosing import choose
 from arrbench.errors import UsageError
 from arrbench.ranker import Query
 from arrbench.record import Record
@@ -15,7 +16,6 @@ from arrbench.task import SPLITS, Setting, Split, SplitName, Task
 from arrbench.tasks import collection_notes as notes
 from arrbench.tasks.pools import pool
 from arrbench.trec import read_run
-from arrbench.trial import choose
 
 RUN = "run.trec.gz"
 

@@ -1,38 +1,38 @@
-"""Importing every plugin in a process of its own, so that a broken one harms nothing."""
+"""Importing plugins in a process of its own, so that a broken one harms nothing."""
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import asdict
+from typing import Any
 
 from arrbench.errors import UsageError
-from arrbench.plugins import GROUPS, installed, ranker_class, task_class
-from arrbench.separately import answer
+from arrbench.plugins import GROUPS, IMPORT_S, Plugin, find, installed, loaded, set_apart
+from arrbench.respondent import Doing, Respondent, respond
 
 
 def check_plugins() -> dict[tuple[str, str, str], str | None]:
     """(kind, name, target) of each plugin -> what is wrong with it, None where it can be used."""
-    found = answer("the plugins can't be checked", "-m", "arrbench.check")
-    return {(kind, name, target): fault for kind, name, target, fault in found}
+    checker = Respondent("arrbench.check")
+    try:
+        return {(p.kind, p.name, p.target): _fault(checker, p) for p in installed(*GROUPS)}
+    finally:
+        checker.close()
 
 
-def _faults() -> list[tuple[str, str, str, str | None]]:
-    found: list[tuple[str, str, str, str | None]] = []
-    for plugin in installed(*GROUPS):
-        fault = None
-        try:
-            if plugin.kind == "task":
-                task_class(plugin.name)
-            elif plugin.kind == "docid":
-                plugin.import_class()
-            else:
-                ranker_class(plugin.name)
-        except UsageError as error:
-            fault = str(error)
-        found.append((plugin.kind, plugin.name, plugin.target, fault))
-    return found
+def _fault(checker: Respondent, plugin: Plugin) -> str | None:
+    try:
+        find(plugin.name, *(("ranker", "baseline") if plugin.kind == "baseline" else (plugin.kind,)))
+        checker.ask(plugin.title, asdict(plugin))
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _imported(request: Any, doing: Doing) -> None:
+    doing("when imported", IMPORT_S)
+    loaded(Plugin(**request))
 
 
 if __name__ == "__main__":
-    _real, sys.stdout = sys.stdout, sys.stderr  # a plugin that prints when imported spoils nothing
-    json.dump(_faults(), _real)
+    set_apart()
+    respond(_imported)

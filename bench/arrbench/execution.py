@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import secrets
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Client, Connection, Listener, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from arrbench import exit_status
+from arrbench.conversation import Conversations
 from arrbench.inputs import Inputs
 from arrbench.jobs import Limits
 from arrbench.launch import Launcher, Start
@@ -26,8 +26,17 @@ from arrbench.worker import Job
 
 _POLL_S = 0.05
 _LINGER_S = 10.0
+_LAST_WORDS_S = 1.0  # for what a worker that ended said last, where a process that it started goes on
 
 State = Literal["training", "waiting", "alone", "done"]
+# In which state a worker may say what changes it: one that is not alone can't be timed.
+_IN_TURN: Mapping[str, State] = {
+    "ready": "training",
+    "queries": "alone",
+    "timing": "alone",
+    "timed": "alone",
+    "done": "alone",
+}
 
 
 class Watcher(Protocol):
@@ -66,6 +75,7 @@ class _Worker:
     id: str
     state: State = "training"
     connection: Connection | None = None
+    silent: bool = False  # whether its end of the connection is closed
     pid: int = 0
     phase: str = "start"
     phase_started: float = field(default_factory=time.monotonic)
@@ -104,14 +114,9 @@ class Execution:
         self._timing = False
         self._timeout_s = timeout_s
         self._background = background
-        self._listener = _listener(bytes.fromhex(key))
-        self._arrivals: queue.SimpleQueue[tuple[str, int, Connection]] = queue.SimpleQueue()
+        self._conversations = Conversations(bytes.fromhex(key), self._welcome)
         self._alive: dict[str, _Worker] = {}
         self._jobs: dict[str, Job] = {}
-        self._welcomed: dict[str, threading.Thread] = {}
-        self._closed = False
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
 
     def run(self, assignments: Iterable[Assignment]) -> Iterator[Ending]:
         """Endings as they come; an assignment is asked for when it can start.
@@ -133,41 +138,15 @@ class Execution:
 
     def close(self) -> None:
         """End every worker still running, and the thread that waits for new ones."""
-        self._closed = True
         self._launcher.close()
-        with contextlib.suppress(OSError):  # a call wakes the thread, which a closed socket would not
-            Client(self._listener.address).close()
-        self._accepting.join(_LINGER_S)
         self._machine.release()
-        self._listener.close()
-        while not self._arrivals.empty():
-            self._arrivals.get()[2].close()
-        for worker in self._alive.values():
-            if worker.connection:
-                worker.connection.close()
+        self._conversations.close()
 
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                connection = self._listener.accept()
-            except Exception:  # a worker that died while it connected, a stranger without the key
-                continue
-            threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
-
-    def _welcome(self, connection: Connection) -> None:
-        """Hand a worker its job and the inputs; in a thread of its own, since they may be large."""
-        try:
-            hello = json.loads(connection.recv_bytes())
-            worker, pid = hello["job"], int(hello["pid"])
-            job = self._jobs.pop(worker)  # a job is given once
-        except Exception:
-            connection.close()
-            return
-        self._welcomed[worker] = threading.current_thread()
-        with contextlib.suppress(OSError):  # it ended; what it said before is still to be read
-            connection.send_bytes(json.dumps(asdict(job)).encode())
-            self._inputs.send(connection)
-        self._arrivals.put((worker, pid, connection))
+    def _welcome(self, worker: str) -> Iterator[bytes | Inputs]:
+        """What a worker is sent when it connects: its job, which is given once, and the inputs."""
+        if job := self._jobs.pop(worker, None):
+            yield json.dumps(asdict(job)).encode()
+            yield self._inputs
 
     def _states(self) -> list[State]:
         return [w.state for w in self._alive.values()]
@@ -188,7 +167,7 @@ class Execution:
         self._jobs[worker.id] = assignment.job
         self._watcher.started(worker.name)
         log = Path(assignment.job.out) / "log.txt"
-        address = str(self._listener.address)
+        address = self._conversations.address
         self._launcher.start(Start(worker.id, address, log, assignment.temporary, assignment.distribution))
 
     def _grant_turn(self) -> None:
@@ -224,31 +203,31 @@ class Execution:
             assert worker.connection is not None
             worker.connection.send_bytes(b"go")
 
-    def _take_arrivals(self) -> None:
-        while not self._arrivals.empty():
-            worker, pid, connection = self._arrivals.get()
-            if worker in self._alive:
-                self._alive[worker].connection, self._alive[worker].pid = connection, pid
-
     def _listen(self) -> None:
-        self._take_arrivals()
-        by_connection = {
-            w.connection: w for w in self._alive.values() if w.connection and not w.connection.closed
-        }
-        if not by_connection:
-            time.sleep(_POLL_S)
-        for ready in wait(list(by_connection), timeout=_POLL_S):
-            assert isinstance(ready, Connection)
-            worker = by_connection[ready]
-            try:
-                message = json.loads(ready.recv_bytes())
-            except (EOFError, OSError):
-                ready.close()
+        for heard in self._conversations.heard(_POLL_S):
+            worker = self._alive.get(heard.job)
+            if worker is None or worker.connection not in (None, heard.connection):
+                continue  # who speaks for a worker that has ended, or speaks already
+            worker.connection = heard.connection
+            if heard.message is not None:
+                self._hear(worker, heard.message)
                 continue
-            self._hear(worker, message)
+            worker.silent, worker.phase_started = True, time.monotonic()
+            if heard.fault is not None:
+                self._expel(worker, heard.fault)
+
+    def _expel(self, worker: _Worker, fault: str) -> None:
+        worker.error = worker.error or f"{fault} (in phase {worker.phase!r})"
+        self._launcher.kill(worker.id)
 
     def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
-        match message.pop("event"):
+        event = message.pop("event")
+        if _IN_TURN.get(event, worker.state) != worker.state:
+            self._expel(worker, f"told the harness {event!r} out of turn")
+            return
+        match event:
+            case "hello":
+                worker.pid = worker.pid or message["pid"]
             case "phase":
                 self._enter(worker, message["phase"])
             case "progress":
@@ -292,21 +271,16 @@ class Execution:
 
     def _reap(self) -> Iterator[Ending]:
         for id_, status in self._launcher.ended().items():
-            if welcome := self._welcomed.pop(id_, None):
-                welcome.join(_LINGER_S)
-            self._take_arrivals()
             worker = self._alive[id_]
-            while worker.connection and not worker.connection.closed and worker.connection.poll():
-                try:
-                    self._hear(worker, json.loads(worker.connection.recv_bytes()))
-                except (EOFError, OSError):
-                    break
-            if worker.connection:
-                worker.connection.close()
+            until = time.monotonic() + _LAST_WORDS_S
+            while not worker.silent and time.monotonic() < until:
+                self._listen()
+                if worker.connection is None:
+                    break  # it ended before it could connect
             del self._alive[id_]
             self._jobs.pop(id_, None)
             if worker.state != "done" and worker.error is None:
-                worker.error = f"{_how_it_ended(status)} in phase {worker.phase!r}"
+                worker.error = f"{exit_status.in_words(status)} in phase {worker.phase!r}"
             yield Ending(worker.name, worker.error, worker.scenarios)
 
     def _end_overdue(self) -> None:
@@ -314,32 +288,17 @@ class Execution:
         for worker in self._alive.values():
             if worker.id in waiting:
                 worker.phase_started = time.monotonic()
-            if worker.state == "waiting":
+            lingers = worker.silent or worker.state == "done"
+            if worker.state == "waiting" and not lingers:
                 continue
-            allowed = _LINGER_S if worker.state == "done" else self._timeout_s
-            if time.monotonic() - worker.phase_started > allowed:
+            if time.monotonic() - worker.phase_started > (_LINGER_S if lingers else self._timeout_s):
                 if worker.state != "done" and worker.error is None:
                     worker.error = (
-                        f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
+                        f"closed its connection to the harness in phase {worker.phase!r}"
+                        if worker.silent
+                        else f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
                     )
                 self._launcher.kill(worker.id)
-
-
-def _listener(key: bytes) -> Listener:
-    try:
-        return Listener(authkey=key)
-    except OSError:  # $TMPDIR may lie too deep for a socket's path, of 100 characters or so
-        return Listener(f"/tmp/arrbench-{secrets.token_hex(8)}", authkey=key)
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status is None:
-        return "ended, and so did the process that would have heard with which status,"
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = "; out of memory?" if -status == signal.SIGKILL else ""
-        return f"killed by signal {-status} ({name}{hint})"
-    return f"exited with status {status}"
 
 
 def quiet() -> Watcher:

@@ -6,7 +6,7 @@ A label shows a path by its last part, or by as many as tell it from the other l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -19,11 +19,16 @@ WHOLE = 1_000  # parts of a path: more than any has
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A user's words for a plugin, understood; `title` is what their `name=` says."""
+class Words:
+    """A user's words for a plugin as plain data: the options that differ from their defaults, as text.
 
-    spec: spec.Spec
-    options: BaseOptions
+    Those `quoted` must be, those `at_paths` are paths, and `title` is what `name=` says.
+    """
+
+    name: str
+    given: Mapping[str, str]
+    quoted: frozenset[str] = frozenset()
+    at_paths: frozenset[str] = frozenset()
     title: str | None = None
 
     def label(self, parts: int = WHOLE) -> str:
@@ -31,9 +36,8 @@ class Asked:
 
         With whole paths `spec.parse` and `spec.validated` give the same options again.
         """
-        given, quoted = self._words()
-        cut = {key: _shown(value, parts, self._is_path(key)) for key, value in given.items()}
-        return spec.written(self.spec.name, cut, quoted)
+        cut = {key: _shown(value, parts, key in self.at_paths) for key, value in self.given.items()}
+        return spec.written(self.name, cut, self.quoted)
 
     def words(self, parts: int = WHOLE) -> str:
         """The label with the title, as it is asked for on a command line."""
@@ -42,11 +46,19 @@ class Asked:
 
     def paths(self) -> list[str]:
         """Every path in the options, also in those of a ranker that an option names."""
-        given, _ = self._words()
-        return [p for key, value in given.items() for p in _paths(value, self._is_path(key))]
+        return [p for key, value in self.given.items() for p in _paths(value, key in self.at_paths)]
 
-    def _words(self) -> tuple[dict[str, str], frozenset[str]]:
-        """The options that differ from their defaults as text, in field order, and which must be quoted."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A user's words for a plugin, understood; `title` is what their `name=` says."""
+
+    spec: spec.Spec
+    options: BaseOptions
+    title: str | None = None
+
+    def plain(self) -> Words:
+        """The words as plain data: those of options that differ from their defaults, in field order."""
         defaults = type(self.options)()
         given: dict[str, str] = {}
         quoted: set[str] = set()
@@ -56,10 +68,20 @@ class Asked:
                 given[key] = _text(value, self.spec.given.get(key))
                 if value is not None and given[key] == "none" and spec.may_be_none(field.annotation):
                     quoted.add(key)
-        return given, frozenset(quoted)
+        at_paths = frozenset(key for key in given if isinstance(getattr(self.options, key), PurePath))
+        return Words(self.spec.name, given, frozenset(quoted), at_paths, self.title)
 
-    def _is_path(self, key: str) -> bool:
-        return isinstance(getattr(self.options, key), PurePath)
+    def label(self, parts: int = WHOLE) -> str:
+        """As Words.label."""
+        return self.plain().label(parts)
+
+    def words(self, parts: int = WHOLE) -> str:
+        """As Words.words."""
+        return self.plain().words(parts)
+
+    def paths(self) -> list[str]:
+        """As Words.paths."""
+        return self.plain().paths()
 
 
 def ask(text: str | spec.Spec, options: type[BaseOptions], kind: str) -> Asked:
@@ -68,7 +90,7 @@ def ask(text: str | spec.Spec, options: type[BaseOptions], kind: str) -> Asked:
     return Asked(asked, spec.validated(options, asked, kind), title)
 
 
-def told_apart(asked: Sequence[Asked], kind: str) -> list[int]:
+def told_apart(asked: Sequence[Asked | Words], kind: str) -> list[int]:
     """How many parts of its paths each shows, so that no two have one label.
 
     Raises UsageError where two that differ would have one name all the same, by a `name=`.

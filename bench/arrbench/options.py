@@ -1,8 +1,12 @@
 """Typed, documented, defaulted options: the base of every ranker's and every task's."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from arrbench import contents
 
 TITLE = "name"  # `name=` in a user's words says what a row is called, whatever the plugin
 
@@ -11,8 +15,9 @@ class BaseOptions(BaseModel):
     """Options of a plugin. Every field has a default and a description; unknown names are refused.
 
     Values arrive as text from the command line or as TOML values and are coerced to the field's
-    type by pydantic, which raises `pydantic.ValidationError` for what does not fit. No field may be
-    called `name`: TypeError for a class that has one.
+    type by pydantic, which raises `pydantic.ValidationError` for what does not fit. A file or folder
+    that a field of type Path names is part of what a record's key covers, content and all. No field may
+    be called `name`: TypeError for a class that has one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
@@ -42,3 +47,24 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def named_files(options: BaseOptions) -> dict[str, str]:
+    """Content hashes of the files and folders that options of type Path name, by option.
+
+    A list or tuple of paths counts by place. Where there is no file, that is what is said. Raises
+    OSError for one that can't be read.
+    """
+    return {
+        f"option {name}": contents.of(path) if path.is_file() or path.is_dir() else "no file"
+        for field in type(options).model_fields
+        for name, path in _paths(field, getattr(options, field))
+    }
+
+
+def _paths(name: str, value: object) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, Path):
+        yield name, value.expanduser()
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _paths(f"{name}[{i}]", part)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +12,18 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from arrbench import protocol
 from arrbench.asking import calls, needed
-from arrbench.errors import TrialError, one_line
+from arrbench.errors import ContractError, TrialError, one_line
 from arrbench.execution import Ending
 from arrbench.measure import latency, resources
 from arrbench.measure.observed import Observed
 from arrbench.measure.quality import canonical, evaluate, validate
 from arrbench.measure.validity import constraint_violations
-from arrbench.ranker import Generative, Query, Ranking
+from arrbench.plain import readable_json
+from arrbench.ranker import Query, Ranking
 from arrbench.record import Memory, Record, Seconds
-from arrbench.store import is_folder, remove
+from arrbench.store import RECORD, is_folder, remove
 from arrbench.task import Split
 from arrbench.trial import Trial
 
@@ -39,6 +38,7 @@ WORKINGS = (
 )
 DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
 RUN, SAMPLES = "run.trec.gz", "samples.npz"
+RESULTS = (RECORD, RUN, SAMPLES, DOCUMENTS)  # what the parent writes, whatever a worker left there
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
@@ -73,16 +73,24 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
         lost = "the folder that this trial writes into was removed or replaced while it ran"
         return Record(status="failed", error=f"{lost}; {error}" if error else lost, **_described(trial))
     try:
-        for name in (RUN, SAMPLES):
-            remove(folder / name)
+        _make_ready(folder)
         if error is None:
             return _measured(trial, test, folder, ending.scenarios)
     except (TrialError, OSError) as broken:
         error = str(broken)
+    except Exception as broken:  # nothing that a worker leaves may end the run of the others
+        error = f"what the trial left can't be read: {type(broken).__name__}: {one_line(broken)}"
     finally:
         for name in WORKINGS:
             remove(folder / name)
-    return Record(status="failed", error=error, **_described(trial))
+    return Record(status="failed", error=one_line(error), **_described(trial))
+
+
+def _make_ready(folder: Path) -> None:
+    """A folder that can be written, with nothing where the parent's own files go."""
+    folder.chmod(folder.stat().st_mode | 0o700)
+    for name in RESULTS:
+        remove(folder / name)
 
 
 def as_asked(record: Record, trial: Trial) -> Record:
@@ -107,8 +115,7 @@ def _fault_of_timing(trial: Trial, ending: Ending) -> str | None:
 
 def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, Observed]) -> Record:
     queries, k = test.queries, trial.conditions.k
-    with _reading(folder / "worker.json") as file:
-        worker = json.loads(file.read_text(encoding="utf-8"))
+    worker = protocol.read_figures(folder / "worker.json")
     together = {i: call.k for call in calls(queries, k) for i in call.places}
     answers = _read_answers(folder / "rankings.jsonl", test, k, [together[i] for i in range(len(queries))])
     single = _read_answers(folder / "single.jsonl", test, k, [needed(q, k) for q in queries])
@@ -119,14 +126,13 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
                 f"the first: {found.faults[0]}"
             )
     measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
-    with _reading(folder / "timing.npz") as file, np.load(file, allow_pickle=False) as timing:
-        single_ms, batch_ms = timing["single"], timing["batch"]
+    with np.load(protocol.present(folder / "timing.npz"), allow_pickle=False) as timing:
+        single_ms, batch_ms = _samples("single-stream", timing["single"]), _samples("batch", timing["batch"])
     _write_run(folder / RUN, trial, queries, answers.rankings)
     _write_samples(folder / SAMPLES, queries, answers, single_ms, batch_ms, measured)
-    remove(folder / DOCUMENTS)
     if is_folder(folder / "model"):
         (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
-    phases = {name: Seconds(**seconds) for name, seconds in worker["phases"].items()}
+    phases = worker.phases
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
     cached = latency.from_cache(first_ms, repeats_ms)
     busy = [s.contended for s in scenarios.values()] + [resources.contended(s) for s in phases.values()]
@@ -138,7 +144,7 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
         metrics={name: float(np.mean(values)) for name, values in measured.items()},
         latency_ms=latency.summary(first_ms),
         repeats_ms=latency.summary(repeats_ms),
-        repeat_agreement=worker["repeat_agreement"],
+        repeat_agreement=worker.repeat_agreement,
         answers_cached=cached,
         throughput_qps=None if cached else latency.queries_per_second(batch_ms.tolist(), len(queries)),
         batch_size=len(queries),
@@ -146,13 +152,13 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
         contended=trial.conditions.device == "cpu" and any(busy),
         scenarios={name: Seconds(wall=s.wall, cpu=s.cpu) for name, s in scenarios.items()},
         memory=Memory(
-            rss_increase_mb=worker["rss_increase_mb"],
-            device_peak_mb=worker["device_peak_mb"],
-            index_mb=None if worker["index_bytes"] is None else worker["index_bytes"] / resources.MIB,
-            parameters=worker["parameters"],
+            rss_increase_mb=worker.rss_increase_mb,
+            device_peak_mb=worker.device_peak_mb,
+            index_mb=None if worker.index_bytes is None else worker.index_bytes / resources.MIB,
+            parameters=worker.parameters,
         ),
-        cvr=_violations(folder / "generations.jsonl", test) if _generates(trial) else None,
-        facts=worker["facts"],
+        cvr=_violations(folder / "generations.jsonl", test) if trial.ranker.generative else None,
+        facts=worker.facts,
         load_s=phases.get("load_s"),
         fit_s=phases.get("fit_s"),
         index_s=phases.get("index_s"),
@@ -180,18 +186,19 @@ def _words(trial: Trial) -> dict[str, Any]:
 
 
 def _described(trial: Trial) -> dict[str, Any]:
-    """The fields that are known before a trial runs."""
+    """The fields that are known before a trial runs, their texts such as every file can carry."""
     ranker, task, c = trial.ranker, trial.task, trial.conditions
-    return {
+    described = {
         **_words(trial),
         "key": trial.key,
         "ranker": ranker.plugin.name,
         "options": dict(ranker.options),
-        "tuning": ranker.cls.tuning,
-        "query_independent": ranker.cls.query_independent,
+        "tuning": ranker.tuning,
+        "query_independent": ranker.query_independent,
         "learns": ranker.learns,
         "distribution": f"{ranker.plugin.distribution} {ranker.plugin.version}",
-        "weights": dict(trial.weights),
+        "weights": dict(ranker.weights),
+        "inputs": dict(ranker.inputs),
         "setting": task.setting,
         "fingerprint": task.fingerprint,
         "split": "test",
@@ -204,9 +211,21 @@ def _described(trial: Trial) -> dict[str, Any]:
         "dtype": c.dtype,
         "threads": c.threads,
         "hardware": dict(c.hardware),
-        "software": dict(c.software),
+        "software": dict(trial.software),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return {name: readable_json(value) for name, value in described.items()}
+
+
+def _samples(scenario: str, samples_ms: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The samples of a scenario in ms; TrialError where a clock that goes can't have given them."""
+    samples = np.asarray(samples_ms, dtype=np.float64)
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all() or samples.min() < 0:
+        raise TrialError(f"the {scenario} samples are no list of times in milliseconds")
+    if not np.median(samples) > 0:
+        zero = int((samples == 0).sum())
+        raise TrialError(f"{zero} of {samples.size} {scenario} samples are 0 ms: the clock stood still")
+    return samples
 
 
 def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Answers:
@@ -214,13 +233,14 @@ def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Ans
 
     `asked` is how many documents each query was asked for.
     """
-    with _reading(file), file.open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    if len(found) != len(test.queries):
-        raise TrialError(f"rank() answered {len(test.queries)} queries with {len(found)} rankings")
+    lines = list(protocol.read_lines(file, protocol.Answer))
+    if len(lines) != len(test.queries):
+        raise TrialError(f"rank() answered {len(test.queries)} queries with {len(lines)} rankings")
     answers = _Answers({}, {}, [])
-    for query, line, most in zip(test.queries, found, asked, strict=True):
-        ranking = Ranking(line["ids"], line["scores"])
+    for query, line, most in zip(test.queries, lines, asked, strict=True):
+        if line.id != query.id:
+            raise ContractError(f"{file.name} has query {line.id!r} where {query.id!r} was asked")
+        ranking = Ranking(line.ids, line.scores)
         try:
             validate(query, ranking, test.corpus.positions, most)
         except TrialError as fault:
@@ -233,18 +253,6 @@ def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Ans
     return answers
 
 
-@contextmanager
-def _reading(file: Path) -> Iterator[Path]:
-    """What a worker left is any plugin's to change: where it can't be read, TrialError says so."""
-    if file.is_symlink() or not file.is_file():
-        raise TrialError(f"{file.name}, which the worker wrote, is gone or no file any more")
-    try:
-        yield file
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        what = f"{type(error).__name__}: {one_line(error)}"
-        raise TrialError(f"{file.name}, which the worker wrote, can't be read any more: {what}") from error
-
-
 def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> float:
     """Share of queries whose top 10 is the same in both scenarios, in the same order."""
     same = [
@@ -255,13 +263,8 @@ def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> f
     return sum(same) / len(same)
 
 
-def _generates(trial: Trial) -> bool:
-    return issubclass(trial.ranker.cls, Generative)
-
-
 def _violations(file: Path, test: Split) -> float:
-    with _reading(file), file.open(encoding="utf-8") as lines:
-        generations = {line["id"]: line["generated"] for line in map(json.loads, lines)}
+    generations = {line.id: line.generated for line in protocol.read_lines(file, protocol.Generations)}
     return constraint_violations(generations, test.queries, test.corpus.positions)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 import psutil
 
-from arrbench import devices, exchange, plugins, spec, task_check
+from arrbench import choosing, devices, exchange, plain, plugins, spec, task_check
 from arrbench.candidates import Candidates, read_candidates
 from arrbench.errors import UsageError
 from arrbench.measure import resources
@@ -20,17 +20,7 @@ from arrbench.ranker import Context
 from arrbench.record import Record
 from arrbench.store import Store
 from arrbench.task import DataSource, Split, Task
-from arrbench.trial import (
-    Conditions,
-    RankerChoice,
-    TaskChoice,
-    TaskFacts,
-    Trial,
-    choose,
-    choose_tasks,
-    distinct,
-    weights_of,
-)
+from arrbench.trial import Conditions, RankerChoice, TaskChoice, TaskFacts, Trial, choose_tasks, distinct
 
 DTYPES = ("float32", "bfloat16", "float16")
 K_RETRIEVING = 100
@@ -102,11 +92,11 @@ def plan(experiment: Experiment) -> Plan:
 def plans(experiment: Experiment, tasks: Sequence[str]) -> list[Plan]:
     """The experiment's plan on each of several tasks in place of its own; raises as `plan`."""
     _check(experiment)
-    rankers, warnings = _choose_rankers(experiment.rankers)
-    if not tasks:
-        known = ", ".join(sorted({p.name for p in plugins.installed("task")}))
-        raise UsageError(f"no task given; known: {known}")
-    with offline_switches(experiment.offline):
+    with offline_switches(experiment.offline), choosing.session():
+        rankers, warnings = _choose_rankers(experiment.rankers)
+        if not tasks:
+            known = ", ".join(sorted({p.name for p in plugins.installed("task")}))
+            raise UsageError(f"no task given; known: {known}")
         choices = choose_tasks(tasks)
         return [_plan(replace(experiment, task=t.asked.words()), t, rankers, warnings) for t in choices]
 
@@ -119,13 +109,11 @@ def _plan(
     source = DataSource(experiment.data_dir, experiment.cache, experiment.offline)
     task, facts, test = _loaded(asked, source, experiment.limit, experiment.candidates, store)
     for choice in rankers:
-        if facts.setting not in choice.cls.settings:
-            can = " or ".join(sorted(choice.cls.settings))
+        if facts.setting not in choice.settings:
+            can = " or ".join(sorted(choice.settings))
             raise UsageError(
                 f"ranker {choice.label!r} can only {can}; task {facts.label!r} is to {facts.setting}"
             )
-    baselines, left_out = _baselines(facts.setting, {c.plugin.name for c in rankers})
-    choices, _ = distinct([*baselines, *rankers], "ranker")
     conditions = Conditions(
         k=_cutoff(experiment.k, test),
         limit=experiment.limit,
@@ -133,15 +121,14 @@ def _plan(
         dtype=experiment.dtype,
         threads=experiment.threads,
         hardware=resources.hardware(device),
-        software=resources.software(),
+        software=resources.harness(),
     )
     context = Context(conditions.device, experiment.dtype, cache=experiment.cache, offline=experiment.offline)
-    weights = {choice.label: weights_of(choice, context) for choice in choices}
-    trials = [
-        Trial(choice, facts, conditions, seed, weights[choice.label])
-        for choice in choices
-        for seed in dict.fromkeys(experiment.seeds)
-    ]
+    asked_for = [_with_inputs(choice, context) for choice in rankers]
+    baselines, left_out = _baselines(facts.setting, {c.plugin.name for c in rankers}, context)
+    choices, _ = distinct([*baselines, *asked_for], "ranker")
+    seeds = dict.fromkeys(experiment.seeds)
+    trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in seeds]
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
     said = (*warnings, *left_out, *task.warnings, *store.faults.values())
     return Plan(experiment, planned, task, test, said)
@@ -165,19 +152,19 @@ def _loaded(
     choice: TaskChoice, source: DataSource, limit: int | None, candidates: str | None, runs: Store
 ) -> tuple[Task, TaskFacts, Split]:
     with task_check.asking(choice.label):
-        task = given = choice.cls(choice.asked.options, source)
+        task = given = choice.cls(choice.resolved, source)
     task_check.check(given, choice.label)
     if candidates is not None:
         run = read_candidates(candidates, task, runs, limit)
         task = Candidates(task, run, candidates)
     test = exchange.limited(task.split("test"), limit)
     facts = TaskFacts(
-        name=choice.asked.spec.name,
+        name=choice.asked.name,
         label=choice.label,
         title=choice.asked.title,
         words=choice.asked.words(),
         options=choice.options,
-        facts=task.facts,
+        facts=plain.facts("facts", task.facts),
         notes=task.notes,
         licence=given.licence,
         headline=given.headline,
@@ -253,12 +240,17 @@ def _choose_rankers(words: Iterable[str]) -> tuple[list[RankerChoice], list[str]
 
 
 def _runnable(asked: spec.Spec) -> RankerChoice:
-    choice = choose(asked)
-    choice.cls.check(choice.cls.Options.model_validate(choice.options))
+    choice = choosing.choose(asked)
+    choosing.check(choice)
     return choice
 
 
-def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[str]]:
+def _with_inputs(choice: RankerChoice, context: Context) -> RankerChoice:
+    weights, inputs = choosing.inputs(choice, context)
+    return replace(choice, weights=weights, inputs=inputs)
+
+
+def _baselines(setting: str, named: set[str], context: Context) -> tuple[list[RankerChoice], list[str]]:
     """The query-independent baselines that fit the setting and were not asked for by name.
 
     One that can't be had is a warning: nobody asked for it by name, and the others work.
@@ -268,11 +260,10 @@ def _baselines(setting: str, named: set[str]) -> tuple[list[RankerChoice], list[
     for name in sorted({p.name for p in plugins.installed("baseline")} - named):
         try:
             choice = _runnable(spec.Spec(name, {}))
+            if setting in choice.settings:
+                choices.append(_with_inputs(choice, context))
         except UsageError as error:
             warnings.append(f"left out: {error}")
-            continue
-        if setting in choice.cls.settings:
-            choices.append(choice)
     return choices, warnings
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import hashlib
-import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from arrbench.errors import UsageError, one_line
+from arrbench import source
+from arrbench.errors import ContractError, TrialError, UsageError, one_line
+from arrbench.respondent import Respondent
 
 if TYPE_CHECKING:
     from arrbench.ranker import Ranker
@@ -24,6 +27,7 @@ GROUPS: Mapping[Kind, str] = {
     "task": "arrbench.tasks",
     "docid": "arrbench.docids",  # how generative rankers write documents; their contract is a ranker's own
 }
+IMPORT_S = 60.0  # that an import may take
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -36,45 +40,91 @@ class Plugin:
     version: str
     target: str  # "package.module:Class"
 
+    @property
+    def title(self) -> str:
+        """How messages name it: `ranker 'bm25' of arrbench 0.1.0`."""
+        return f"{self.kind} {self.name!r} of {self.distribution} {self.version}"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another distribution than the harness's own provides it."""
+        return self.distribution != "arrbench"
+
     def import_class(self) -> type[object]:
-        """The class behind the entry point; UsageError tells why it can't be had."""
-        group = GROUPS[self.kind]
+        """The class behind the entry point; UsageError tells why it can't be had.
+
+        A third party's is imported in a process of its own first, for the import may end the process
+        or never come back; but not in a process that is one of its own already (`set_apart`).
+        """
+        if self.foreign and not _apart:
+            _import_elsewhere(self)
         try:
-            found: object = metadata.EntryPoint(self.name, self.target, group).load()
+            with contextlib.redirect_stdout(sys.stderr):  # where others' output is data
+                cls: object = metadata.EntryPoint(self.name, self.target, GROUPS[self.kind]).load()
+        except SystemExit as error:
+            raise UsageError(f"{self.title} calls sys.exit({error.code!r}) when imported") from error
         except Exception as error:
             raise UsageError(
-                f"{self.kind} {self.name!r} of {self.distribution} {self.version} can't be imported "
-                f"from {self.target}: {type(error).__name__}: {one_line(error) or 'no message'}"
+                f"{self.title} can't be imported from {self.target}: "
+                f"{type(error).__name__}: {one_line(error) or 'no message'}"
             ) from error
-        if not isinstance(found, type):
-            raise UsageError(f"{self.kind} {self.name!r}: {self.target} is no class")
-        return found
+        if not isinstance(cls, type):
+            raise UsageError(f"{self.title}: {self.target} is no class")
+        return cls
 
     def source_hash(self) -> str:
-        """SHA-256 over the Python files of the plugin's top-level package, found without importing it."""
-        top = self.target.partition(":")[0].partition(".")[0]
-        spec = importlib.util.find_spec(top)
-        if spec is None:
-            raise UsageError(f"{self.kind} {self.name!r}: no package {top!r} to be found for {self.target}")
-        folders = [Path(p) for p in spec.submodule_search_locations or ()]
-        files = sorted(f for folder in folders for f in folder.rglob("*.py"))
-        if not folders and spec.origin:
-            files = [Path(spec.origin)]
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-        return digest.hexdigest()
+        """SHA-256 over every file of the plugin's package, found without importing it."""
+        try:
+            return source.of(self.target.partition(":")[0], self.distribution)
+        except (ImportError, OSError, ValueError) as error:
+            raise UsageError(f"{self.title}: its files can't be read: {one_line(error)}") from error
+
+    def versions(self, libraries: Iterable[str]) -> dict[str, str]:
+        """Distribution -> version of what these modules come from, and of what the plugin's own requires.
+
+        The harness's distribution requires what any of its rankers needs: there `libraries` alone counts.
+        """
+        from arrbench import versions
+
+        required = versions.of_requirements(self.distribution) if self.foreign else {}
+        return {**required, **versions.of_libraries(libraries)}
+
+    @contextlib.contextmanager
+    def blamed(self, doing: str) -> Iterator[None]:
+        """Turn whatever the plugin's code raises into a UsageError that names it and what it did."""
+        try:
+            yield
+        except ContractError as error:
+            raise UsageError(f"{self.title}: {error}") from error
+        except (UsageError, TrialError):
+            raise
+        except SystemExit as error:
+            raise UsageError(f"{self.title} calls sys.exit({error.code!r}) {doing}") from error
+        except Exception as error:
+            reason = f"{type(error).__name__}: {one_line(error) or 'no message'}"
+            raise UsageError(f"{self.title} raised {reason}, {doing}") from error
 
 
 def installed(*kinds: Kind) -> list[Plugin]:
     """All plugins of these kinds, by name; one distribution seen twice on the path counts once."""
-    found: set[Plugin] = set()
-    for kind in kinds:
-        for point in metadata.entry_points(group=GROUPS[kind]):
+    return [plugin for plugin in _registered(_path()) if plugin.kind in kinds]
+
+
+@cache
+def _registered(_: tuple[tuple[str, int], ...]) -> list[Plugin]:
+    """Every plugin on the path; read once for each state of it, which takes 0.02 s a group."""
+    plugins: set[Plugin] = set()
+    for kind, group in GROUPS.items():
+        for point in metadata.entry_points(group=group):
             distribution = point.dist.name if point.dist else "an unnamed distribution"
             version = point.dist.version if point.dist else "?"
-            found.add(Plugin(point.name, kind, distribution, version, point.value))
-    return sorted(found)
+            plugins.add(Plugin(point.name, kind, distribution, version, point.value))
+    return sorted(plugins)
+
+
+def _path() -> tuple[tuple[str, int], ...]:
+    """sys.path and when something was last installed in or removed from each of its folders."""
+    return tuple((str(p), Path(p).stat().st_mtime_ns if Path(p).exists() else 0) for p in sys.path)
 
 
 def find(name: str, *kinds: Kind) -> Plugin:
@@ -99,21 +149,49 @@ def nearest(name: str, known: list[str]) -> str:
 
 def ranker_class(name: str) -> tuple[Plugin, type[Ranker]]:
     """A ranker or baseline by name, imported and checked against the contract."""
-    from arrbench.ranker import Ranker
-
     plugin = find(name, "ranker", "baseline")
-    cls = plugin.import_class()
-    if not issubclass(cls, Ranker):
-        raise UsageError(f"ranker {name!r} of {plugin.distribution}: {plugin.target} is no arrbench.Ranker")
-    return plugin, cls
+    return plugin, loaded(plugin)
 
 
 def task_class(name: str) -> tuple[Plugin, type[Task]]:
     """A task by name, imported and checked against the contract."""
+    plugin = find(name, "task")
+    return plugin, loaded(plugin)
+
+
+def loaded(plugin: Plugin) -> Any:
+    """The plugin's class, imported and checked against its contract; UsageError says what is wrong."""
+    from arrbench import declared
+    from arrbench.ranker import Ranker
     from arrbench.task import Task
 
-    plugin = find(name, "task")
     cls = plugin.import_class()
-    if not issubclass(cls, Task):
-        raise UsageError(f"task {name!r} of {plugin.distribution}: {plugin.target} is no arrbench.Task")
-    return plugin, cls
+    base = {"ranker": Ranker, "baseline": Ranker, "task": Task, "docid": object}[plugin.kind]
+    if not issubclass(cls, base):
+        raise UsageError(f"{plugin.title}: {plugin.target} is no arrbench.{base.__name__}")
+    with plugin.blamed("when its class was read"):
+        if base is Ranker:
+            declared.check_ranker(cls)
+        elif base is Task:
+            declared.check_task(cls)
+        elif hasattr(cls, "Options"):
+            declared.check_options(cls)
+    return cls
+
+
+_apart = False
+
+
+def set_apart() -> None:
+    """Say that this process is one of its own: whatever a plugin does to it harms nothing else."""
+    global _apart
+    _apart = True
+
+
+@cache
+def _import_elsewhere(plugin: Plugin) -> None:
+    asked = Respondent("arrbench.check")
+    try:
+        asked.ask(plugin.title, asdict(plugin))
+    finally:
+        asked.close()

@@ -119,7 +119,8 @@ class Ranker(ABC):
     """A ranking architecture. Subclasses live in any distribution and register an entry point.
 
     A class is imported to read its options, so its module imports heavy libraries inside methods
-    and names them in `libraries`, which lets the harness import them once for all trials.
+    and names them in `libraries`: modules that the harness imports once for all trials, and whose
+    distributions' versions, with those of what they require, are in the record's key.
     """
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
@@ -146,6 +147,15 @@ class Ranker(ABC):
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         """Revision or content hash of everything learnt that is loaded from outside, by name."""
+        return {}
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """Version or hash of all else, outside the plugin's package, that changes figures, by name.
+
+        Such as a jar, another plugin's code, a library that only some options need. Versions of
+        `libraries`, and files that options of type Path name, are counted without being named here.
+        """
         return {}
 
     @classmethod

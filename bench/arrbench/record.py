@@ -15,7 +15,7 @@ KEY_LENGTH = 20  # hexadecimal digits; a key names a folder, so nothing else may
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Seconds(Part):
@@ -61,6 +61,7 @@ class Record(Part):
     learns: bool
     distribution: str
     weights: dict[str, str]
+    inputs: dict[str, str] = {}  # versions and hashes of what else the ranker's figures depend on
     task: str
     task_label: str
     task_title: str | None = None

@@ -95,7 +95,7 @@ def _libraries(trials: Iterable[Trial]) -> dict[str, tuple[str, ...]]:
     wanted: dict[str, dict[str, None]] = {}
     for trial in trials:
         modules = wanted.setdefault(trial.ranker.plugin.distribution, {})
-        modules |= dict.fromkeys(trial.ranker.cls.libraries)
+        modules |= dict.fromkeys(trial.ranker.libraries)
     return {distribution: tuple(modules) for distribution, modules in wanted.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import get_args
 
-from arrbench.errors import UsageError, one_line
+from arrbench import plain
+from arrbench.errors import ContractError, UsageError, one_line
 from arrbench.measure.quality import parse
 from arrbench.ranker import Corpus, Document, Query
 from arrbench.task import SPLITS, Judgments, Setting, Split, SplitName, Task
@@ -238,4 +238,8 @@ def _is_text(value: object) -> bool:
 def _is_fact(value: object) -> bool:
     if isinstance(value, str):
         return _is_text(value)
-    return type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
+    try:
+        plain.fact("a fact", value)
+    except ContractError:
+        return False
+    return True

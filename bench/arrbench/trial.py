@@ -6,30 +6,42 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from arrbench import labels, plugins, spec
 from arrbench.measure.latency import PROTOCOL
+from arrbench.options import BaseOptions
 from arrbench.plugins import Plugin
-from arrbench.ranker import Context, Ranker
 from arrbench.record import KEY_LENGTH, SCHEMA, Record
+from arrbench.spec import Spec
 from arrbench.task import Setting, Task
 
 
 @dataclass(frozen=True, slots=True)
 class RankerChoice:
-    """A ranker as asked for: its plugin, class, words, resolved options, and its code's hash.
+    """A ranker as asked for, as plain data: its class may never have been imported into this process.
 
-    `parts` is how many parts its label shows of a path.
+    `options` and `defaults` are resolved, `code` is a hash of its files, `software` the versions that
+    matter to it, `weights` and `inputs` what it says it loads and depends on. `parts` is how many parts
+    its label shows of a path.
     """
 
+    spec: Spec
     plugin: Plugin
-    cls: type[Ranker]
-    asked: labels.Asked
+    asked: labels.Words
     options: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     code: str
     learns: bool
+    tuning: str
+    query_independent: bool
+    generative: bool
+    settings: frozenset[Setting]
+    libraries: tuple[str, ...]
+    software: Mapping[str, str]
+    weights: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     parts: int = 1
 
     @property
@@ -43,16 +55,17 @@ class RankerChoice:
 
     def made(self, record: Record) -> bool:
         """Whether a record is of this ranker with these options; one that lacks an option had its default."""
-        defaults = self.cls.Options().model_dump(mode="json")
-        return record.ranker == self.plugin.name and {**defaults, **record.options} == self.options
+        return record.ranker == self.plugin.name and {**self.defaults, **record.options} == self.options
 
 
 @dataclass(frozen=True, slots=True)
 class TaskChoice:
-    """A task as asked for; as a RankerChoice."""
+    """A task as asked for, its class in this process; `resolved` are the options that it is made with."""
 
+    plugin: Plugin
     cls: type[Task]
-    asked: labels.Asked
+    asked: labels.Words
+    resolved: BaseOptions
     options: Mapping[str, Any]
     parts: int = 1
 
@@ -63,29 +76,21 @@ class TaskChoice:
     def given(self, record: Record) -> bool:
         """Whether a record is of this task with these options, whatever its content was."""
         defaults = self.cls.Options().model_dump(mode="json")
-        return record.task == self.asked.spec.name and {**defaults, **record.task_options} == self.options
+        return record.task == self.asked.name and {**defaults, **record.task_options} == self.options
 
 
 Choice = TypeVar("Choice", RankerChoice, TaskChoice)
 
 
-def choose(words: str | spec.Spec) -> RankerChoice:
-    """The ranker that words stand for; UsageError names what is wrong with them."""
-    asked = spec.parse(words) if isinstance(words, str) else words
-    plugin, cls = plugins.ranker_class(asked.name)
-    understood = labels.ask(asked, cls.Options, "ranker")
-    options = understood.options.model_dump(mode="json")
-    learns = cls.learns(understood.options)
-    return RankerChoice(plugin, cls, understood, options, plugin.source_hash(), learns)
-
-
 def choose_tasks(words: Iterable[str]) -> list[TaskChoice]:
-    """The tasks that words stand for, each once, under labels of their own; UsageError as `choose`."""
+    """The tasks that words stand for, each once, under labels of their own; UsageError for wrong words."""
     choices: list[TaskChoice] = []
     for asked in map(spec.parse, words):
-        _, cls = plugins.task_class(asked.name)
-        understood = labels.ask(asked, cls.Options, "task")
-        choices.append(TaskChoice(cls, understood, understood.options.model_dump(mode="json")))
+        plugin, cls = plugins.task_class(asked.name)
+        with plugin.blamed("when its options were read"):
+            understood = labels.ask(asked, cls.Options, "task")
+            options = understood.options.model_dump(mode="json")
+            choices.append(TaskChoice(plugin, cls, understood.plain(), understood.options, options))
     return distinct(choices, "task")[0]
 
 
@@ -94,7 +99,7 @@ def distinct(choices: Sequence[Choice], kind: str) -> tuple[list[Choice], list[s
     by_options: dict[str, Choice] = {}
     warnings: list[str] = []
     for choice in choices:
-        same = json.dumps([choice.asked.spec.name, choice.options], sort_keys=True)
+        same = json.dumps([choice.asked.name, choice.options], sort_keys=True)
         first = by_options.setdefault(same, choice)
         names = [c.asked.title or c.label for c in (first, choice)]
         if names[0] != names[1]:
@@ -147,7 +152,11 @@ class Trial:
     task: TaskFacts
     conditions: Conditions
     seed: int
-    weights: Mapping[str, str]
+
+    @property
+    def software(self) -> Mapping[str, Any]:
+        """The versions that can change this trial's figures, and what is said of the system beside them."""
+        return {**self.conditions.software, **self.ranker.software}
 
     @property
     def name(self) -> str:
@@ -157,13 +166,14 @@ class Trial:
     def key(self) -> str:
         """A hash of all that can change a figure; where the record lies."""
         plugin, c = self.ranker.plugin, self.conditions
-        versions = {k: v for k, v in c.software.items() if k not in ("os", "git_commit")}
+        versions = {k: v for k, v in self.software.items() if k not in ("os", "git_commit")}
         parts = {
             "schema": SCHEMA,
             "protocol": PROTOCOL,
             "ranker": plugin.name,
             "options": self.ranker.options,
-            "weights": self.weights,
+            "weights": self.ranker.weights,
+            "inputs": self.ranker.inputs,
             "plugin": [plugin.distribution, plugin.version, plugin.target, self.ranker.code],
             "task": self.task.fingerprint,
             "measures": self.task.measures,
@@ -216,8 +226,3 @@ def command(
     if limit is not None:
         words += ["--limit", str(limit)]
     return shlex.join(words)
-
-
-def weights_of(choice: RankerChoice, context: Context) -> Mapping[str, str]:
-    """Revision or hash of what the ranker loads from outside, by its own account."""
-    return choice.cls.weights(choice.cls.Options.model_validate(choice.options), context)

@@ -8,23 +8,26 @@ test judgments.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import random
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from json import dumps, loads  # by name, before a plugin is imported that may put its own in their place
+from math import isfinite
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arrbench import exchange, plugins
-from arrbench.errors import TrialError, one_line
+from arrbench import exchange, plain, plugins
+from arrbench.errors import ContractError, TrialError, one_line, shown
 from arrbench.inputs import received
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
@@ -63,9 +66,11 @@ class Parent:
     training_log: Path
     _last: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
+    _saying: threading.Lock = field(default_factory=threading.Lock)  # a ranker may report from threads
 
     def say(self, event: str, **words: object) -> None:
-        self.connection.send_bytes(json.dumps({"event": event, **words}).encode())
+        with self._saying:
+            self.connection.send_bytes(dumps({"event": event, **words}).encode())
 
     def wait_for_turn(self) -> None:
         """Block until the parent lets this trial run alone."""
@@ -84,29 +89,40 @@ class Parent:
 
     def report(self, phase: str, done: int, total: int, /, **figures: float) -> None:
         """A ranker's progress: figures are kept in training.jsonl, the parent hears at most ten a second."""
+        phase = one_line(plain.text("report(phase, …)", phase))
+        steps, of = plain.amount("report(…, done, …)", done), plain.amount("report(…, total)", total)
         now = time.perf_counter()
         if figures:
-            line = {"phase": phase, "step": done, "seconds": round(now - self._started, 3), **figures}
+            line = {"phase": phase, "step": steps, "seconds": round(now - self._started, 3)}
             with self.training_log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        if now - self._last >= REPORT_EVERY_S or done >= total:
+                log.write(dumps({**line, **_reported(figures)}) + "\n")
+        if now - self._last >= REPORT_EVERY_S or steps >= of:
             self._last = now
-            self.say("progress", phase=phase, done=done, total=total)
+            self.say("progress", phase=phase, done=steps, total=of)
+
+
+def _reported(figures: Mapping[str, object]) -> dict[str, int | float | str]:
+    """Figures as JSON has them: a loss that diverges is the text `NaN` or `Infinity`, and no failure."""
+    numbers = {one_line(k): plain.figure(f"report(…, {k}=…)", v) for k, v in figures.items()}
+    return {k: v if isfinite(v) else dumps(v) for k, v in numbers.items()}
 
 
 def main(address: str, name: str) -> int:
     """Run the job of that name and tell the parent how it ended; 0 when it ended well."""
+    plugins.set_apart()
     with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
-        connection.send_bytes(json.dumps({"job": name, "pid": os.getpid()}).encode())
-        job = Job(**json.loads(connection.recv_bytes()))
+        connection.send_bytes(dumps({"event": "hello", "job": name, "pid": os.getpid()}).encode())
+        job = Job(**loads(connection.recv_bytes()))
         out = Path(job.out)
         parent = Parent(connection, out / "training.jsonl")
         try:
             figures = _trial(job, parent)
-            (out / "worker.json").write_text(json.dumps(figures), encoding="utf-8")
+            (out / "worker.json").write_text(dumps(figures), encoding="utf-8")
         except BaseException as error:
-            traceback.print_exc()
-            parent.say("failed", error=f"{type(error).__name__}: {one_line(error)}")
+            with contextlib.suppress(Exception):  # the plugin may have closed the log
+                traceback.print_exc()
+            kind = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
+            parent.say("failed", error=f"{kind}{one_line(error)}")
             return 1
         parent.say("done")
     return 0
@@ -153,7 +169,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         _generate(ranker, queries, out / "generations.jsonl", parent)
     if cls.audit is not Ranker.audit:
         parent.say("phase", phase="audit")
-        facts |= ranker.audit(queries, job.k)
+        facts |= plain.facts("audit()", ranker.audit(queries, job.k))
     if job.save:
         parent.say("phase", phase="save")
         ranker.save(out / "model")
@@ -161,8 +177,8 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
         "phases": {name: seconds.model_dump() for name, seconds in phases.items()},
         "rss_increase_mb": (resources.peak_rss() - baseline_rss) / resources.MIB,
         "device_peak_mb": _device_peak(job.device),
-        "parameters": ranker.parameters,
-        "index_bytes": ranker.index_bytes,
+        "parameters": _count("parameters", ranker.parameters),
+        "index_bytes": _count("index_bytes", ranker.index_bytes),
         "facts": facts,
         "repeat_agreement": repeats.agreement,
     }
@@ -180,6 +196,10 @@ def _ranker_class(job: Job) -> type[Ranker]:
     return plugins.ranker_class(job.ranker)[1]
 
 
+def _count(what: str, value: object) -> int | None:
+    return None if value is None else plain.whole(what, value)
+
+
 def _timed_phases(
     ranker: Ranker, queries: Sequence[Query], k: int, device: str, parent: Parent, repeats: Repeats
 ) -> tuple[dict[str, latency.Timed], dict[str, Any]]:
@@ -192,7 +212,7 @@ def _timed_phases(
         timed[name] = measure(ranker, queries, k, sync, repeats)
         milliseconds = sum(timed[name].samples_ms)
         parent.say("timed", scenario=name, milliseconds=milliseconds, calls=len(timed[name].samples_ms))
-    return timed, dict(ranker.facts)
+    return timed, plain.facts("facts", ranker.facts)
 
 
 def _prepare_process(job: Job) -> None:
@@ -223,16 +243,29 @@ def _generate(ranker: Generative, queries: Sequence[Query], file: Path, parent: 
     parent.say("phase", phase="generate")
     with file.open("w", encoding="utf-8") as lines:
         for query, generated in zip(queries, ranker.generate(queries, GENERATED_BEAMS), strict=True):
-            lines.write(json.dumps({"id": query.id, "generated": generated}, ensure_ascii=False) + "\n")
+            where = f"generate() for query {query.id!r}"
+            line = {"id": query.id, "generated": _spelt(where, generated)}
+            lines.write(dumps(line, ensure_ascii=False) + "\n")
+
+
+def _spelt(where: str, generated: object) -> list[str | None]:
+    if isinstance(generated, str) or not isinstance(generated, Sequence):
+        raise ContractError(f"{where} is {shown(generated)}; it must be a list of document ids and None")
+    return [None if d is None else plain.text(where, d) for d in generated]
 
 
 def _write_rankings(file: Path, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
-    """As returned, unchecked: the parent checks. A wrong number of rankings shows there, too."""
+    """As returned, as plain ids and numbers: whether they are right, and enough, the parent checks."""
     with file.open("w", encoding="utf-8") as lines:
         for i, ranking in enumerate(rankings):
             query_id = queries[i].id if i < len(queries) else None
             line = {"id": query_id, "ids": list(ranking.ids), "scores": list(ranking.scores)}
-            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+            try:
+                lines.write(dumps(line, ensure_ascii=False) + "\n")
+            except UnicodeEncodeError as error:
+                held = shown(error.object[error.start : error.end])
+                where = f"the ranking of query {query_id!r}"
+                raise ContractError(f"an id in {where} holds {held}, which is no character") from error
 
 
 if __name__ == "__main__":

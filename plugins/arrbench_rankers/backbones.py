@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,6 +122,12 @@ def weights(backbone: str, context: Context) -> dict[str, str]:
         return Path(hf_hub_download(name, "config.json", local_files_only=local_files_only)).parent.name
 
     return {backbone: _loaded(backbone, context, "config.json", commit)}
+
+
+def inputs(backbone: str) -> dict[str, str]:
+    """The version of what reads the backbone, where transformers does not read it alone."""
+    path = None if backbone == TINY else _local(backbone)
+    return {"gguf": version("gguf")} if path is not None and path.is_file() else {}
 
 
 def modules_folder(backbone: str, context: Context, weights: bool = True) -> Path | None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from arrbench import plugins, spec
 from arrbench.errors import UsageError
-from arrbench.options import BaseOptions
+from arrbench.options import BaseOptions, named_files
 from arrbench.ranker import Context, Corpus, Query, Ranker, Ranking
 from arrbench.task import Split
 from arrbench_rankers.bm25 import BM25
@@ -63,14 +63,26 @@ class Cascade(Ranker):
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
-        """What the stages load, and which code they are: another distribution's is in no other hash."""
+        """What the stages load."""
         assert isinstance(options, CascadeOptions)
-        found: dict[str, str] = {}
+        loads: dict[str, str] = {}
+        for name in STAGES:
+            _, ranker, of_stage = options.stage(name)
+            loads |= {f"{name}: {key}": value for key, value in ranker.weights(of_stage, context).items()}
+        return loads
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """Which code the stages are, and on what they depend: another distribution's is in no other hash."""
+        assert isinstance(options, CascadeOptions)
+        inputs: dict[str, str] = {}
         for name in STAGES:
             plugin, ranker, of_stage = options.stage(name)
-            found[name] = f"{plugin.distribution} {plugin.version} {plugin.source_hash()}"
-            found |= {f"{name}: {key}": value for key, value in ranker.weights(of_stage, context).items()}
-        return found
+            inputs[name] = f"{plugin.distribution} {plugin.version} {plugin.source_hash()}"
+            of_this = {**plugin.versions(ranker.libraries), **named_files(of_stage)}
+            of_this |= ranker.inputs(of_stage, context)
+            inputs |= {f"{name}: {key}": value for key, value in of_this.items()}
+        return inputs
 
     @classmethod
     def learns(cls, options: BaseOptions) -> bool:

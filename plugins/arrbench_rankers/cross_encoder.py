@@ -74,6 +74,7 @@ class CrossEncoder(Ranker):
         "torch",
         "sentence_transformers",
         "transformers.models.llama.modeling_llama",
+        "accelerate",
     )
     options: CrossEncoderOptions
     tuning = (
@@ -102,6 +103,10 @@ class CrossEncoder(Ranker):
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
         return backbones.weights(options.backbone, context)  # type: ignore[attr-defined]
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
     @classmethod
     def learns(cls, options: BaseOptions) -> bool:

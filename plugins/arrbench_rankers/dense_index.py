@@ -148,10 +148,12 @@ class DenseIndex:
         new.replace(file)
 
     @classmethod
-    def load(cls, options: DualEncoderOptions, documents: int, file: Path, context: Context) -> DenseIndex:
+    def load(
+        cls, options: DualEncoderOptions, dim: int, documents: int, file: Path, context: Context
+    ) -> DenseIndex:
         """A saved index, mapped from its file where this FAISS can. Raises TrialError for another file."""
         kind = options.index
-        index = faiss_file.read(file, kind, documents, options.dim, inverted_lists(documents))
+        index = faiss_file.read(file, kind, documents, dim, inverted_lists(documents))
         if kind == "hnsw":
             index.hnsw.efSearch = options.ef_search
         return cls(kind, index, options.nprobe, context)

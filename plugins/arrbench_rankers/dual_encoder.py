@@ -87,6 +87,7 @@ class DualEncoder(Ranker):
         "torch",
         "sentence_transformers",
         "transformers.models.llama.modeling_llama",
+        "accelerate",
         "faiss",
     )
     options: DualEncoderOptions
@@ -145,6 +146,10 @@ class DualEncoder(Ranker):
     @classmethod
     def learns(cls, options: BaseOptions) -> bool:
         return options.epochs > 0  # type: ignore[attr-defined]
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
     def fit(self, train: Split, dev: Split) -> None:
         from arrbench_rankers.embedding_model import dimension, schedule, trained, with_answers
@@ -216,12 +221,13 @@ class DualEncoder(Ranker):
 
     @classmethod
     def load(cls, folder: Path, context: Context) -> Self:
-        from arrbench_rankers.embedding_model import loaded
+        from arrbench_rankers.embedding_model import dimension, loaded
 
         ranker = super().load(folder, context)
         ranker._use(loaded(folder / "model", context))
         ids = saved.document_ids(folder / "ids.json")
-        index = DenseIndex.load(ranker.options, len(ids), folder / "documents.faiss", context)
+        dim = ranker.options.dim or dimension(ranker._model)
+        index = DenseIndex.load(ranker.options, dim, len(ids), folder / "documents.faiss", context)
         ranker._hold(index, ids)
         return ranker
 

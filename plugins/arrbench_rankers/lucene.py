@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -57,10 +58,10 @@ class BM25Lucene(Ranker):
         java.found(_ASKING)
 
     @classmethod
-    def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
-        """Lucene and Java, which no hash of Python code covers."""
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """Lucene and Java, which no hash of Python code covers, and the bridge to them."""
         home, jar = java.found(_ASKING)
-        return {"jar": jar.name, "java": java.release(home)}
+        return {"jar": jar.name, "java": java.release(home), "pyjnius": version("pyjnius")}
 
     def index(self, corpus: Corpus) -> None:
         # Lucene leaves out the later one of two documents that tie for the last place, so the order of

@@ -52,9 +52,9 @@ SELF = {
     "folder": "was removed or replaced while it ran",
     "folder-link": "was removed or replaced while it ran",
     "folder-file": "was removed or replaced while it ran",
-    "rankings": "rankings.jsonl, which the worker wrote, is gone",
-    "rankings-fifo": "rankings.jsonl, which the worker wrote, is gone or no file any more",
-    "timing": "timing.npz, which the worker wrote, can't be read any more",
+    "rankings": "rankings.jsonl, which the worker wrote, is gone or no longer a file",
+    "rankings-fifo": "rankings.jsonl, which the worker wrote, is gone or no longer a file",
+    "timing": "what the trial left can't be read",
     "worker": "IsADirectoryError",
     "links": None,
 }

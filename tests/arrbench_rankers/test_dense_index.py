@@ -124,7 +124,7 @@ def test_size_is_that_of_the_file(kind, indexes, tmp_path):
 def test_a_loaded_index_lies_in_its_file_and_finds_the_same(kind, indexes, queries, tmp_path):
     file = tmp_path / f"{kind}.faiss"
     indexes[kind].save(file)
-    loaded = DenseIndex.load(options(kind), DOCUMENTS, file, Context())
+    loaded = DenseIndex.load(options(kind), DIM, DOCUMENTS, file, Context())
     mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(file))]
     assert mapped
     assert all(line.split()[1].startswith("r--") for line in mapped)
@@ -190,14 +190,14 @@ def test_an_index_that_leads_out_of_itself_is_refused(kind, spoil, says, embedde
     spoil(index)
     index.save(tmp_path / "index")
     with pytest.raises(TrialError, match=says):
-        DenseIndex.load(options(kind), DOCUMENTS, tmp_path / "index", Context())
+        DenseIndex.load(options(kind), DIM, DOCUMENTS, tmp_path / "index", Context())
 
 
 def test_how_far_a_graph_is_searched_is_the_options_word_not_the_files(embedded, tmp_path):
     index = built("hnsw", embedded)
     graph(index).efSearch = 2**31 - 1
     index.save(tmp_path / "index")
-    loaded = DenseIndex.load(options("hnsw", ef_search=50), DOCUMENTS, tmp_path / "index", Context())
+    loaded = DenseIndex.load(options("hnsw", ef_search=50), DIM, DOCUMENTS, tmp_path / "index", Context())
     assert graph(loaded).efSearch == 50
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arrbench.trial import choose
+from arrbench.choosing import choose
 
 
 @pytest.mark.parametrize(

@@ -201,9 +201,9 @@ def dense(kind, folder):
     embedded = rng.standard_normal((600, 16), dtype="f4")
     options = DualEncoder.Options(index=kind, dim=16, **({"code_bytes": 8} if kind == "ivfpq" else {}))
     file = folder / "documents.faiss"
-    DenseIndex.build(options, 600, [embedded], Context()).save(file)
+    DenseIndex.build(options, 16, 600, [embedded], Context()).save(file)
     def use():
-        index = DenseIndex.load(options, 600, file, Context())
+        index = DenseIndex.load(options, 16, 600, file, Context())
         scores, found = index.search(embedded[:5], 10)
         assert found.max() < 600
         index.embeddings([0, 599])

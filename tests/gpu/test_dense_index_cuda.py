@@ -22,10 +22,10 @@ def test_gpus_find_what_the_cpu_finds(kind, shared, tmp_path):
     embedded = rng.standard_normal((DOCUMENTS, DIM), dtype=np.float32)
     queries = rng.standard_normal((50, DIM), dtype=np.float32)
     options = DualEncoder.Options(index=kind, dim=DIM, **({"code_bytes": 16} if kind == "ivfpq" else {}))
-    on_gpus = DenseIndex.build(options, DOCUMENTS, [embedded], Context(device="cuda:0"))
+    on_gpus = DenseIndex.build(options, DIM, DOCUMENTS, [embedded], Context(device="cuda:0"))
     assert on_gpus.gpus == (0 if kind == "hnsw" else faiss.get_num_gpus())
     on_gpus.save(tmp_path / "index")
-    on_cpu = DenseIndex.load(options, DOCUMENTS, tmp_path / "index", Context())
+    on_cpu = DenseIndex.load(options, DIM, DOCUMENTS, tmp_path / "index", Context())
     found, wanted = (index.search(queries, 20)[1].tolist() for index in (on_gpus, on_cpu))
     same = [len({*f} & {*w}) / len(w) for f, w in zip(found, wanted, strict=True)]
     assert np.mean(same) >= shared

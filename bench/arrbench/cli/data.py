@@ -20,9 +20,10 @@ def fetch(task: str) -> None:
     from arrbench.plugins import task_class
     from arrbench.task import DataSource
 
-    _, cls = task_class(task)
-    found = cls.find(DataSource(None, cache_folder(), offline=True))
-    click.echo(f"{task}: {found or cls.fetch(cache_folder())}")
+    plugin, cls = task_class(task)
+    with plugin.blamed("when its data were fetched"):
+        place = cls.find(DataSource(None, cache_folder(), offline=True)) or cls.fetch(cache_folder())
+    click.echo(f"{task}: {place}")
 
 
 @command.command("synth")
@@ -51,7 +52,8 @@ def list_(data_dir: Path | None) -> None:
     for plugin in installed("task"):
         try:
             _, cls = task_class(plugin.name)
-            found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
+            with plugin.blamed("when asked for its data"):
+                found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
         except UsageError as error:
             click.echo(f"{plugin.name}: {error}")
             continue

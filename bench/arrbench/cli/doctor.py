@@ -130,7 +130,8 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
             yield Finding(what, str(error), ok=False)
             continue
         try:
-            found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
+            with plugin.blamed("when asked for its data"):
+                found = cls.find(DataSource(data_dir, cache_folder(), offline=True))
         except UsageError as error:
             yield Finding(what, str(error), ok=given)
             continue

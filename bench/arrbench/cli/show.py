@@ -30,11 +30,11 @@ def command(what: str, name: str, out: Path, as_json: bool) -> None:
         _show_record(name, out, as_json)
         return
     from arrbench.options import BaseOptions
-    from arrbench.plugins import find, ranker_class, task_class
+    from arrbench.plugins import find, loaded, ranker_class, task_class
 
     if what == "docid":
         plugin = find(name, "docid")
-        scheme = plugin.import_class()
+        scheme = loaded(plugin)
         _show_options(plugin, scheme.__doc__ or "", getattr(scheme, "Options", BaseOptions), as_json)
         return
     plugin, cls = ranker_class(name) if what == "ranker" else task_class(name)
@@ -42,7 +42,8 @@ def command(what: str, name: str, out: Path, as_json: bool) -> None:
 
 
 def _show_options(plugin: Plugin, doc: str, options: type[BaseOptions], as_json: bool) -> None:
-    schema = options.model_json_schema()
+    with plugin.blamed("when its options were read"):
+        schema = options.model_json_schema()
     if as_json:
         click.echo(
             json.dumps(

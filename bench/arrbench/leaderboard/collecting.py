@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from arrbench import paths, plugins, spec
+from arrbench.choosing import choose
 from arrbench.errors import UsageError
 from arrbench.leaderboard.board import Board
 from arrbench.planning import cache_folder, load_task
 from arrbench.record import Record
 from arrbench.store import RECORD, Store
 from arrbench.task import DataSource
-from arrbench.trial import RankerChoice, TaskChoice, choose, choose_tasks, command, distinct
+from arrbench.trial import RankerChoice, TaskChoice, choose_tasks, command, distinct
 
 BESIDE = ("run.trec.gz", "samples.npz", "training.jsonl")  # no model, and no log with its paths
 PUBLISHED = (*BESIDE, RECORD)

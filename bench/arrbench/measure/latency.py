@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from arrbench import plain
 from arrbench.asking import Call, ask, calls, in_order
-from arrbench.errors import TrialError
+from arrbench.errors import ContractError, TrialError, shown
 from arrbench.measure.repeats import Repeats
 from arrbench.ranker import Corpus, Query, Ranker, Ranking
 from arrbench.record import LatencySummary
@@ -201,19 +202,26 @@ def _timed(
 
 
 def _read(answer: Iterable[Ranking]) -> list[Ranking]:
-    return [Ranking(_texts(r.ids), _floats(r.scores)) for r in answer]
+    return [Ranking(_ids(r), _scores(r)) for r in answer]
 
 
-def _texts(ids: Sequence[str]) -> list[str]:
+def _ids(ranking: Ranking) -> list[str]:
     """The ids as a list, as strings where the first is none; what computes them is paid for here."""
-    read = list(ids)
-    return read if not read or type(read[0]) is str else [str(i) for i in read]
+    if not isinstance(ranking, Ranking):
+        raise ContractError(f"rank() gave {shown(ranking)} as a ranking; it must be a Ranking(ids, scores)")
+    read = list(ranking.ids)
+    if not read or type(read[0]) is str:
+        return read
+    return [plain.identifier("an id in a ranking", i) for i in read]
 
 
-def _floats(scores: Any) -> list[float]:
+def _scores(ranking: Ranking) -> list[float]:
     """The scores of a list, array, tensor or lazy sequence as a list, as floats where the first is none."""
+    scores: Any = ranking.scores
     read: list[float] = scores.tolist() if hasattr(scores, "tolist") else list(scores)
-    return read if not read or type(read[0]) is float else [float(s) for s in read]
+    if not read or type(read[0]) is float:
+        return read
+    return [float(plain.figure("a score in a ranking", s)) for s in read]
 
 
 def _refuse_unread(ranking: Ranking, query: Query) -> None:

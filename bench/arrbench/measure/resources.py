@@ -19,8 +19,10 @@ from typing import Any
 import psutil
 
 from arrbench.record import Seconds
+from arrbench.versions import installed
 
 MIB = 1024 * 1024
+MEASURING = ("ranx", "numba", "numpy")  # what quality is computed with, whatever ranker gave the ranking
 VERSIONS = (
     "torch",
     "transformers",
@@ -121,19 +123,23 @@ def hardware(device: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def software() -> dict[str, Any]:
-    """Versions that can change a figure, read from metadata without importing anything."""
-    versions: dict[str, Any] = {
+    """Versions of what rankers most often build on, read from metadata without importing anything."""
+    return _versions(VERSIONS)
+
+
+def harness() -> dict[str, Any]:
+    """The versions that can change any ranker's figures: what runs it, and what measures it."""
+    return _versions(MEASURING)
+
+
+def _versions(distributions: Iterable[str]) -> dict[str, Any]:
+    return {
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "arrbench": metadata.version("arrbench"),
+        **{name: version for name in distributions if (version := installed(name))},
+        "git_commit": _git_commit(),
     }
-    for name in VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    versions["git_commit"] = _git_commit()
-    return versions
 
 
 def _cpu_model() -> str:

@@ -44,12 +44,12 @@ class Checkpoints:
 
 
 def checkpoints(
-    examples: Sequence[Example], options: ArrOptions, weights: Mapping[str, str], context: Context
+    examples: Sequence[Example], options: ArrOptions, starts_from: Mapping[str, str], context: Context
 ) -> Checkpoints:
-    """Where a training keeps them; `weights` are what it starts from, revisions by name."""
+    """Where a training keeps them; `starts_from` is what it depends on, revisions and versions by name."""
     settings = {
         "options": options.model_dump(mode="json"),
-        "weights": dict(weights),
+        "starts_from": dict(starts_from),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
         "dtype": context.dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -73,12 +74,20 @@ class Arr(Generative):
 
     @classmethod
     def weights(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
-        """What is loaded, and the docID scheme's code: another distribution's is in no other hash."""
+        from arrbench_rankers import backbones
+
+        assert isinstance(options, ArrOptions)
+        return backbones.weights(options.backbone, context)
+
+    @classmethod
+    def inputs(cls, options: BaseOptions, context: Context) -> Mapping[str, str]:
+        """The docID scheme's code, which may be another distribution's; libraries that options ask for."""
         from arrbench_rankers import backbones
 
         assert isinstance(options, ArrOptions)
         scheme = AskedScheme.of(options.docid)
-        return {"docid": scheme.code, **backbones.weights(options.backbone, context)}
+        adapters = {"peft": version("peft")} if options.lora_rank else {}
+        return {**scheme.inputs(), **adapters, **backbones.inputs(options.backbone)}
 
     def fit(self, train: Split, dev: Split) -> None:
         """Train on every training query's ranked list.
@@ -162,11 +171,8 @@ class Arr(Generative):
             o.gradient_checkpointing,
         )
         model = lora.adapt(self._model, o.lora_rank, new_tokens) if o.lora_rank else self._model
-        kept = (
-            checkpoints(made, o, self.weights(o, self.context), self.context)
-            if o.checkpoint_minutes
-            else None
-        )
+        starts_from = {**self.weights(o, self.context), **self.inputs(o, self.context)}
+        kept = checkpoints(made, o, starts_from, self.context) if o.checkpoint_minutes else None
         pad = self._tokenizer.pad_token_id
         events = train(model, made, pad, schedule, objective, self.context, dev_ndcg, kept, self._reading)
         if o.lora_rank:

@@ -78,7 +78,7 @@ def test_a_scheme_of_another_distribution_works_and_is_in_the_record_s_key(split
     assert ranker.rank(split.queries, 5)[0].ids[0] == "dog"
     bare, numbered = (ranker._index.name(d) for d in sorted(("bird", "song bird"), key=id_hash))
     assert numbered[:-1] == bare
-    own, theirs = (Arr.weights(Arr.Options(docid=d), Context())["docid"] for d in ("name", "backwards"))
+    own, theirs = (Arr.inputs(Arr.Options(docid=d), Context())["docid"] for d in ("name", "backwards"))
     assert own.startswith("arrbench ")
     assert theirs.startswith("speller 1.0 ")
 

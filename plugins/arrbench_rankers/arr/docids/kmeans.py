@@ -43,6 +43,7 @@ class KMeans(DocIdScheme):
     """
 
     Options: ClassVar[type[BaseOptions]] = KMeansOptions
+    libraries: ClassVar[tuple[str, ...]] = ("sklearn",)
     embeds: ClassVar[bool] = True
     joint: ClassVar[str] = ","
     options: KMeansOptions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from arrbench import plugins, spec
 from arrbench.errors import UsageError
-from arrbench.options import BaseOptions, checked
+from arrbench.options import BaseOptions, checked, named_files
 from arrbench.ranker import Corpus
 from arrbench.ties import id_hash
 from arrbench_rankers import saved
@@ -41,6 +41,7 @@ class DocIdScheme(ABC):
     Options: ClassVar[type[BaseOptions]] = BaseOptions
     closed: ClassVar[bool] = True  # False where no docID can begin another one
     embeds: ClassVar[bool] = False  # whether codes come from embeddings, which are dear
+    libraries: ClassVar[tuple[str, ...]] = ()  # modules it needs beyond the rankers': named in records' keys
     joint: ClassVar[str] = ""  # what stands before the number that keeps equal codes apart
 
     def __init__(self, options: BaseOptions, seed: int) -> None:
@@ -84,7 +85,7 @@ class AskedScheme:
         """`name:tokens=16` and the like; UsageError names what is unknown or wrong."""
         asked = spec.parse(text)
         plugin = plugins.find(asked.name, "docid")
-        scheme = plugin.import_class()
+        scheme = plugins.loaded(plugin)
         if not issubclass(scheme, DocIdScheme):
             raise UsageError(
                 f"docid {asked.name!r} of {plugin.distribution}: {plugin.target} is no DocIdScheme"
@@ -94,10 +95,11 @@ class AskedScheme:
     def made(self, seed: int) -> DocIdScheme:
         return self.cls(self.options, seed)
 
-    @property
-    def code(self) -> str:
-        """Which code it is, for a record's key."""
-        return f"{self.plugin.distribution} {self.plugin.version} {self.plugin.source_hash()}"
+    def inputs(self) -> dict[str, str]:
+        """Which code it is and what it builds on, for a record's key."""
+        code = f"{self.plugin.distribution} {self.plugin.version} {self.plugin.source_hash()}"
+        others = {**self.plugin.versions(self.cls.libraries), **named_files(self.options)}
+        return {"docid": code, **{f"docid: {name}": value for name, value in others.items()}}
 
 
 def by_hash(corpus: Corpus) -> list[int]:

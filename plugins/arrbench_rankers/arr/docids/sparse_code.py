@@ -46,6 +46,7 @@ class SparseCode(DocIdScheme):
     """
 
     Options: ClassVar[type[BaseOptions]] = SparseCodeOptions
+    libraries: ClassVar[tuple[str, ...]] = ("sklearn",)
     embeds: ClassVar[bool] = True
     joint: ClassVar[str] = ","
     options: SparseCodeOptions
