@@ -1,6 +1,7 @@
 """Data that the tests share, fetched once a machine and built once a session."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from arrbench.planning import cache_folder
 from arrbench.task import DataSource
 from arrbench.tasks import wordnet_fetch
 from arrbench.tasks.wordnet import WordNet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A lock of this session's own, so that tests wait for nobody else's run on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARRBENCH_LOCK", str(tmp_path_factory.mktemp("lock") / "arrbench.lock"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from arrbench import labels, plain, plugins, spec
 from arrbench.errors import UsageError, readable
 from arrbench.options import BaseOptions, named_files
 from arrbench.plugins import Plugin
-from arrbench.ranker import Context, Ranker
+from arrbench.ranker import Context, Generative, Ranker
 from arrbench.respondent import Doing, Respondent, respond
 from arrbench.spec import Spec
 from arrbench.trial import RankerChoice
@@ -98,6 +98,7 @@ def _choose(asked: Spec) -> RankerChoice:
             defaults=cls.Options().model_dump(mode="json"),
             code=plugin.source_hash(),
             learns=plain.yes_or_no("learns()", cls.learns(understood.options)),
+            generates=issubclass(cls, Generative),
             tuning=readable(cls.tuning),
             query_independent=cls.query_independent,
             settings=cls.settings,  # type: ignore[arg-type]

@@ -10,14 +10,15 @@ import contextlib
 import queue
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 from arrbench import protocol
 from arrbench.errors import ContractError
 
+_WAKING_S = 10.0
 _UNHEARD = 10_000  # messages that wait to be heard, before workers wait to be read
 
 
@@ -34,11 +35,14 @@ class Heard:
 class Conversations:
     """Listens for workers that show the key, and to all that they say."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, welcome: Callable[[str, Connection], None]) -> None:
+        """`welcome` sends the worker of a job what it needs first; KeyError for one that isn't expected."""
         self._listener = _listener(key)
+        self._welcome = welcome
         self._heard: queue.Queue[Heard] = queue.Queue(_UNHEARD)
         self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def address(self) -> str:
@@ -52,28 +56,30 @@ class Conversations:
                 yield self._heard.get_nowait()
 
     def close(self) -> None:
+        """Let no more workers connect, and end the thread that waits for them."""
         self._closed = True
+        with contextlib.suppress(OSError):  # a call wakes the thread, which a closed socket would not
+            Client(self._listener.address).close()
+        self._accepting.join(_WAKING_S)
         self._listener.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 connection = self._listener.accept()
             except Exception:  # a worker that died while it connected, a stranger without the key
-                if self._closed:
-                    return
                 continue
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
     def _read(self, connection: Connection) -> None:
         try:
             hello = _next(connection)
-        except (ContractError, EOFError, OSError):
+            job: str = hello["job"]
+            self._heard.put(Heard(job, connection, hello))
+            self._welcome(job, connection)
+        except (ContractError, EOFError, OSError, KeyError):
+            connection.close()
             return
-        if hello["event"] != "hello":
-            return
-        job: str = hello["job"]
-        self._heard.put(Heard(job, connection, hello))
         fault = None
         try:
             while True:

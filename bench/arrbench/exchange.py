@@ -1,4 +1,4 @@
-"""The folder through which a trial's process gets its data: all a ranker may see, and no more.
+"""The files through which a trial's process gets its data: all a ranker may see, and no more.
 
 Written by the parent, read by the worker: corpus and judged train and dev queries. The test queries are a
 file apart, which a worker gets once it has nothing left to do but be timed; their judgments stay with
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from arrbench.task import Judgments, Split, SplitName, Task
 from arrbench.ties import id_hash, tie_hash
 
 QUERIES = "queries.jsonl"
+FILES = (
+    "corpus.jsonl",
+    "train.jsonl",
+    "train.gains.json",
+    "dev.jsonl",
+    "dev.gains.json",
+)
 
 
 def limited(split: Split, limit: int | None) -> Split:
@@ -35,34 +43,43 @@ def limited(split: Split, limit: int | None) -> Split:
 
 
 def write(folder: Path, task: Task, limit: int | None) -> None:
-    """Write the inputs of every trial on this task."""
+    """Write the inputs of every trial on this task: FILES, and QUERIES."""
     folder.mkdir(parents=True)
     test = limited(task.split("test"), limit)
     _write_corpus(folder, test.corpus)
+    _write_lines(folder / QUERIES, map(_query, test.queries))
     for name in ("train", "dev"):
         _write_split(folder, name, limited(task.split(name), limit))
 
 
-def packed_queries(test: Split) -> bytes:
-    """The test queries as the file that a worker gets when it is to be timed; `read_queries` reads it."""
-    return "".join(json.dumps(_query(q), ensure_ascii=False) + "\n" for q in test.queries).encode()
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a trial is given before it is timed."""
+
+    corpus: Corpus
+    train: Split
+    dev: Split
 
 
-def read_corpus(folder: Path) -> Corpus:
-    return Corpus(Document(**line) for line in _read_lines(folder / "corpus.jsonl"))
+def read(lines: Callable[[str], Iterable[bytes]]) -> Given:
+    """What `write` wrote; `lines` gives a file's lines and is asked once a file, in the order of FILES."""
+    corpus = Corpus(Document(**json.loads(line)) for line in lines("corpus.jsonl"))
+    train, dev = (_read_split(lines, name, corpus) for name in ("train", "dev"))
+    return Given(corpus, train, dev)
 
 
-def read_queries(folder: Path) -> list[Query]:
-    return [_as_query(line) for line in _read_lines(folder / QUERIES)]
+def read_queries(lines: Iterable[bytes]) -> list[Query]:
+    """The test queries out of the lines of QUERIES."""
+    return [_as_query(json.loads(line)) for line in lines]
 
 
-def read_split(folder: Path, name: SplitName, corpus: Corpus) -> Split:
+def _read_split(lines: Callable[[str], Iterable[bytes]], name: str, corpus: Corpus) -> Split:
     queries: list[Query] = []
     grades: dict[str, dict[str, int]] = {}
-    for line in _read_lines(folder / f"{name}.jsonl"):
+    for line in map(json.loads, lines(f"{name}.jsonl")):
         grades[line["id"]] = line.pop("grades")
         queries.append(_as_query(line))
-    gains = json.loads((folder / f"{name}.gains.json").read_text(encoding="utf-8"))
+    gains = json.loads(b"".join(lines(f"{name}.gains.json")))
     return Split(tuple(queries), Judgments(grades, None if gains is None else dict(gains)), corpus)
 
 
@@ -105,12 +122,6 @@ def _write_lines(file: Path, lines: Iterable[object]) -> None:
     with file.open("w", encoding="utf-8") as out:
         for line in lines:
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def write_export(folder: Path, test: Split) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any, Literal, Protocol
 
 from arrbench import exit_status
 from arrbench.conversation import Conversations
-from arrbench.errors import one_line
-from arrbench.exchange import QUERIES
-from arrbench.launch import Launcher
+from arrbench.inputs import Inputs
+from arrbench.jobs import Limits
+from arrbench.launch import Launcher, Start
+from arrbench.machine_lock import MachineLock
 from arrbench.measure import resources
 from arrbench.measure.observed import Observed, observed
 from arrbench.worker import Job
@@ -42,6 +45,19 @@ class Watcher(Protocol):
     def started(self, name: str) -> None: ...
     def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None: ...
     def finished(self, name: str, error: str | None) -> None: ...
+    def notice(self, text: str) -> None:
+        """Something that whoever waits for the run should know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A job with its name, the distribution of its ranker, and a folder for its temporary files."""
+
+    name: str
+    job: Job
+    distribution: str
+    temporary: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,7 @@ class Ending:
 @dataclass
 class _Worker:
     name: str
-    file: Path
+    id: str
     state: State = "training"
     connection: Connection | None = None
     silent: bool = False  # whether its end of the connection is closed
@@ -69,10 +85,11 @@ class _Worker:
 
 
 class Execution:
-    """Runs jobs to their end. At most `side_by_side` train at once; a timed phase has the machine.
+    """Runs jobs to their end, so many at once as `limits` allow; a timed phase has the machine.
 
-    `test_queries` are written into a worker's folder when it has nothing left to do but be timed.
-    `background` are processes of the parent's own (compilations) that no timed phase may meet.
+    A worker gets `queries`, those of the test split, when it has nothing left to do but be timed.
+    `background` are processes of the parent's own (compilations) that no timed phase may meet; nor
+    may it meet a timed phase of another run, which `machine` keeps away.
     """
 
     def __init__(
@@ -80,66 +97,109 @@ class Execution:
         launcher: Launcher,
         key: str,
         watcher: Watcher,
-        side_by_side: int,
+        inputs: Inputs,
+        queries: Inputs,
+        limits: Limits,
+        machine: MachineLock,
         timeout_s: float,
-        test_queries: bytes,
         background: Sequence[subprocess.Popen[Any]] = (),
     ) -> None:
         self._launcher = launcher
         self._watcher = watcher
-        self._side_by_side = side_by_side
-        self._most_alive = 1 if side_by_side == 1 else 2 * side_by_side + 1
+        self._inputs = inputs
+        self._queries = queries
+        self._limits = limits
+        self._machine = machine
+        self._told_to_wait = False
+        self._timing = False
         self._timeout_s = timeout_s
-        self._test_queries = test_queries
         self._background = background
-        self._conversations = Conversations(bytes.fromhex(key))
+        self._conversations = Conversations(bytes.fromhex(key), self._welcome)
         self._alive: dict[str, _Worker] = {}
+        self._jobs: dict[str, Job] = {}
 
-    def run(self, jobs: Sequence[tuple[str, Job]]) -> Iterator[Ending]:
-        """Endings as they come. While the caller handles one, no timed phase is running."""
-        pending = list(jobs)
-        while pending or self._alive:
-            while pending and self._may_start():
-                self._start(*pending.pop(0))
+    def run(self, assignments: Iterable[Assignment]) -> Iterator[Ending]:
+        """Endings as they come; an assignment is asked for when it can start.
+
+        While the caller handles an ending, no timed phase is running.
+        """
+        pending = iter(assignments)
+        more = True
+        while more or self._alive:
+            while more and self._may_start():
+                assignment = next(pending, None)
+                more = assignment is not None
+                if assignment:
+                    self._start(assignment)
             self._grant_turn()
             self._listen()
             yield from self._reap()
             self._end_overdue()
 
     def close(self) -> None:
-        """End every worker still running, and the thread that waits for new ones."""
+        """End every worker still running, and the threads that listen to them."""
         self._launcher.close()
         self._conversations.close()
+        self._machine.release()
+        for worker in self._alive.values():
+            self._take_leave(worker)
+
+    def _welcome(self, id_: str, connection: Connection) -> None:
+        """Hand a worker its job and the inputs; KeyError for one that was given a job or never started."""
+        job = self._jobs.pop(id_)
+        with contextlib.suppress(OSError):  # it ended; what it said before is still to be read
+            connection.send_bytes(json.dumps(asdict(job)).encode())
+            self._inputs.send(connection)
 
     def _states(self) -> list[State]:
         return [w.state for w in self._alive.values()]
 
     def _may_start(self) -> bool:
         states = self._states()
+        # Once turns are granted, all that wait get theirs first: those that start then train side by side.
+        self._timing = self._timing and not {"waiting", "alone"}.isdisjoint(states)
         return (
-            "alone" not in states
-            and states.count("training") < self._side_by_side
-            and len(states) < self._most_alive
+            not self._timing
+            and states.count("training") < self._limits.training
+            and len(states) < self._limits.alive
         )
 
-    def _start(self, name: str, job: Job) -> None:
-        out = Path(job.out)
-        file = out / "job.json"
-        file.write_text(json.dumps(asdict(job)), encoding="utf-8")
-        self._alive[str(file)] = _Worker(name, file)
-        self._watcher.started(name)
-        self._launcher.start(self._conversations.address, file, out / "log.txt")
+    def _start(self, assignment: Assignment) -> None:
+        worker = _Worker(assignment.name, secrets.token_hex(16))
+        self._alive[worker.id] = worker
+        self._jobs[worker.id] = assignment.job
+        self._watcher.started(worker.name)
+        log = Path(assignment.job.out) / "log.txt"
+        address = self._conversations.address
+        self._launcher.start(Start(worker.id, address, log, assignment.temporary, assignment.distribution))
 
     def _grant_turn(self) -> None:
+        states = set(self._states())
+        if "alone" not in states:
+            self._machine.release()
         # One that is done is still to be handed to the caller, whose work on it would run beside the next.
-        busy = {"training", "alone", "done"} & set(self._states())
-        if busy or any(p.poll() is None for p in self._background):
+        if {"training", "alone", "done"} & states or any(p.poll() is None for p in self._background):
             return
         worker = next((w for w in self._alive.values() if w.state == "waiting"), None)
-        if worker:
+        if worker and self._has_machine():
+            self._timing = True
             worker.state = "alone"
             self._enter(worker, "turn")
             self._answer(worker)
+
+    def _has_machine(self) -> bool:
+        """Whether no other run is timing now; where that can't be known, it is said once."""
+        try:
+            mine = self._machine.acquire()
+        except OSError as error:
+            if not self._told_to_wait:
+                self._watcher.notice(f"timed phases may meet those of other runs on this machine: {error}")
+            self._told_to_wait = True
+            return True
+        if not mine and not self._told_to_wait:
+            self._watcher.notice(f"waiting until {self._machine.holder()} has timed its trial")
+        self._told_to_wait = not mine
+        return mine
 
     def _answer(self, worker: _Worker) -> None:
         with contextlib.suppress(OSError):  # it ended meanwhile, which its exit status will say
@@ -161,7 +221,7 @@ class Execution:
 
     def _expel(self, worker: _Worker, fault: str) -> None:
         worker.error = worker.error or f"{fault} (in phase {worker.phase!r})"
-        self._launcher.kill(worker.file)
+        self._launcher.kill(worker.id)
 
     def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
         event = message.pop("event")
@@ -197,33 +257,46 @@ class Execution:
                 self._enter(worker, "done")
 
     def _hand_over_queries(self, worker: _Worker) -> None:
-        try:
-            worker.file.with_name(QUERIES).unlink(missing_ok=True)  # a link that leads out of the folder
-            worker.file.with_name(QUERIES).write_bytes(self._test_queries)
-        except OSError as error:
-            self._expel(worker, f"its folder can't take the test queries: {one_line(error)}")
-            return
-        self._answer(worker)
+        """In a thread of its own, since a worker may be slow to read, or never do."""
+        connection = worker.connection
+        assert connection is not None
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # it ended meanwhile, which its exit status will say
+                self._queries.send(connection)
+
+        self._enter(worker, "receiving the test queries")
+        threading.Thread(target=send, daemon=True).start()
 
     def _enter(self, worker: _Worker, phase: str) -> None:
         worker.phase, worker.phase_started = phase, time.monotonic()
         self._watcher.progress(worker.name, phase, None, None)
 
     def _reap(self) -> Iterator[Ending]:
-        for file, status in self._launcher.ended().items():
-            worker = self._alive[file]
-            until = time.monotonic() + _LAST_WORDS_S
-            while not worker.silent and time.monotonic() < until:
-                self._listen()
-                if worker.connection is None:
-                    break  # it ended before it could connect
-            del self._alive[file]
+        for id_, status in self._launcher.ended().items():
+            worker = self._alive[id_]
+            self._take_leave(worker)
+            del self._alive[id_]
+            self._jobs.pop(id_, None)
             if worker.state != "done" and worker.error is None:
                 worker.error = f"{exit_status.in_words(status)} in phase {worker.phase!r}"
             yield Ending(worker.name, worker.error, worker.scenarios)
 
+    def _take_leave(self, worker: _Worker) -> None:
+        """Hear what a worker that has ended said last."""
+        until = time.monotonic() + _LAST_WORDS_S
+        while not worker.silent and time.monotonic() < until:
+            self._listen()
+            if worker.connection is None:
+                break  # it ended before it could connect
+        if worker.connection and worker.silent:  # else its connection is still read
+            worker.connection.close()
+
     def _end_overdue(self) -> None:
+        waiting = self._launcher.waiting()
         for worker in self._alive.values():
+            if worker.id in waiting:
+                worker.phase_started = time.monotonic()
             lingers = worker.silent or worker.state == "done"
             if worker.state == "waiting" and not lingers:
                 continue
@@ -234,7 +307,7 @@ class Execution:
                         if worker.silent
                         else f"hung: phase {worker.phase!r} took more than {self._timeout_s:g} s (--timeout)"
                     )
-                self._launcher.kill(worker.file)
+                self._launcher.kill(worker.id)
 
 
 def quiet() -> Watcher:
@@ -246,3 +319,4 @@ class _Quiet:
     def started(self, name: str) -> None: ...
     def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None: ...
     def finished(self, name: str, error: str | None) -> None: ...
+    def notice(self, text: str) -> None: ...

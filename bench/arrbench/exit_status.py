@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 
 
-def in_words(status: int) -> str:
-    """`exited with status 3`, or `killed by signal 9 (SIGKILL; out of memory?)` for -9."""
+def in_words(status: int | None) -> str:
+    """`exited with status 3`, or `killed by signal 9 (SIGKILL; out of memory?)` for -9; None: not known."""
+    if status is None:
+        return "ended, and so did the process that would have heard with which status,"
     if status >= 0:
         return f"exited with status {status}"
     number = -status

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import shutil
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy as np
 from arrbench import protocol
 from arrbench.asking import calls, needed
 from arrbench.errors import ContractError, TrialError, one_line
-from arrbench.exchange import QUERIES
 from arrbench.execution import Ending
 from arrbench.measure import latency, resources
 from arrbench.measure.observed import Observed
@@ -25,34 +25,27 @@ from arrbench.measure.validity import constraint_violations
 from arrbench.plain import readable_json
 from arrbench.ranker import Query, Ranking
 from arrbench.record import Memory, Record, Seconds
-from arrbench.store import RECORD
+from arrbench.store import is_folder, remove
 from arrbench.task import Split
 from arrbench.trial import Trial
 
 AGREEMENT_CUTOFF = 10
 # What a worker leaves for the parent to read, and a record does not keep.
 WORKINGS = (
-    QUERIES,
     "rankings.jsonl",
     "single.jsonl",
     "timing.npz",
     "generations.jsonl",
     "worker.json",
-    "job.json",
 )
-RESULTS = (
-    RECORD,
-    "run.trec.gz",
-    "samples.npz",
-    "documents.txt",
-)  # what the parent writes, whatever a worker left there
 DOCUMENTS = "documents.txt"  # the ids that a saved model can rank, one a line
+RUN, SAMPLES = "run.trec.gz", "samples.npz"
 MEASURE = "measure:"  # prefix of the per-query measures in samples.npz
 
 
 def per_query(folder: Path, measure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One value a test query, in the order of their ids, of a measure of the record in `folder`."""
-    file = folder / "samples.npz"
+    file = folder / SAMPLES
     try:
         with np.load(file, allow_pickle=False) as samples:
             order = np.argsort(samples["query_ids"])
@@ -76,36 +69,24 @@ def to_record(trial: Trial, test: Split, folder: Path, ending: Ending) -> Record
 
     Whatever breaks the contract makes a failed record that says so; it never raises for it.
     """
-    _make_ready(folder)
     error = ending.error or _fault_of_timing(trial, ending)
+    if not is_folder(folder):
+        lost = "the folder that this trial writes into was removed or replaced while it ran"
+        error = one_line(f"{lost}; {error}" if error else lost)
+        return Record(status="failed", error=error, **_described(trial))
     try:
+        for name in (RUN, SAMPLES):
+            remove(folder / name)
         if error is None:
             return _measured(trial, test, folder, ending.scenarios)
-    except TrialError as broken:
+    except (TrialError, OSError) as broken:
         error = str(broken)
     except Exception as broken:  # nothing that a worker leaves may end the run of the others
         error = f"what the trial left can't be read: {type(broken).__name__}: {one_line(broken)}"
     finally:
         for name in WORKINGS:
-            _remove(folder / name)
+            remove(folder / name)
     return Record(status="failed", error=one_line(error), **_described(trial))
-
-
-def _make_ready(folder: Path) -> None:
-    """A folder that can be written, with nothing where the parent's own files go."""
-    if folder.is_symlink() or not folder.is_dir():
-        _remove(folder)
-        folder.mkdir(parents=True)
-    folder.chmod(folder.stat().st_mode | 0o700)
-    for name in RESULTS:
-        _remove(folder / name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def as_asked(record: Record, trial: Trial) -> Record:
@@ -141,11 +122,12 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
                 f"the first: {found.faults[0]}"
             )
     measured = evaluate(trial.task.measures, queries, test.judgments, answers.rankings)
-    with np.load(folder / "timing.npz", allow_pickle=False) as timing:
+    with _reading(folder / "timing.npz") as file, np.load(file, allow_pickle=False) as timing:
         single_ms, batch_ms = _samples("single-stream", timing["single"]), _samples("batch", timing["batch"])
-    _write_run(folder / "run.trec.gz", trial, queries, answers.rankings)
-    _write_samples(folder / "samples.npz", queries, answers, single_ms, batch_ms, measured)
-    if (folder / "model").is_dir():
+    _write_run(folder / RUN, trial, queries, answers.rankings)
+    _write_samples(folder / SAMPLES, queries, answers, single_ms, batch_ms, measured)
+    remove(folder / DOCUMENTS)
+    if is_folder(folder / "model"):
         (folder / DOCUMENTS).write_text("\n".join(test.corpus.ids), encoding="utf-8")
     phases = worker.phases
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
@@ -172,7 +154,7 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
             index_mb=None if worker.index_bytes is None else worker.index_bytes / resources.MIB,
             parameters=worker.parameters,
         ),
-        cvr=_violations(folder / "generations.jsonl", test),
+        cvr=_violations(folder / "generations.jsonl", test) if trial.ranker.generates else None,
         facts=worker.facts,
         load_s=phases.get("load_s"),
         fit_s=phases.get("fit_s"),
@@ -268,6 +250,18 @@ def _read_answers(file: Path, test: Split, k: int, asked: Sequence[int]) -> _Ans
     return answers
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[Path]:
+    """What a worker left is any plugin's to change: where it can't be read, TrialError says so."""
+    if file.is_symlink() or not file.is_file():
+        raise TrialError(f"{file.name}, which the worker wrote, is gone or no file any more")
+    try:
+        yield file
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise TrialError(f"{file.name}, which the worker wrote, can't be read any more: {what}") from error
+
+
 def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> float:
     """Share of queries whose top 10 is the same in both scenarios, in the same order."""
     same = [
@@ -278,9 +272,7 @@ def _agreement(queries: Sequence[Query], batch: _Answers, single: _Answers) -> f
     return sum(same) / len(same)
 
 
-def _violations(file: Path, test: Split) -> float | None:
-    if not file.exists():
-        return None
+def _violations(file: Path, test: Split) -> float:
     generations = {line.id: line.generated for line in protocol.read_lines(file, protocol.Generations)}
     return constraint_violations(generations, test.queries, test.corpus.positions)
 

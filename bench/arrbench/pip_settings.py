@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from arrbench.separately import python
 
 PIP_SECONDS = 60
 TIMEOUT_S = 15.0  # pip's own default
@@ -36,7 +37,7 @@ class PipSettings:
 
 def read_pip_settings() -> PipSettings:
     """The settings of this Python's pip. Raises NoPipError where it can't be asked."""
-    command = [sys.executable, "-P", "-m", "pip", "config", "list", "--disable-pip-version-check"]
+    command = python("-m", "pip", "config", "list", "--disable-pip-version-check")
     try:
         done = subprocess.run(
             command,

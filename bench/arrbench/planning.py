@@ -46,6 +46,7 @@ class Experiment:
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 1
+    jobs: int | None = None  # trials at once; by default what cores and memory carry
     data_dir: Path | None = None
     out: Path = Path("runs")
     cache: Path = field(default_factory=cache_folder)
@@ -71,7 +72,6 @@ class Plan:
     trials: Sequence[Planned]
     task: Task
     test: Split
-    libraries: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -130,9 +130,8 @@ def _plan(
     seeds = dict.fromkeys(experiment.seeds)
     trials = [Trial(choice, facts, conditions, seed) for choice in choices for seed in seeds]
     planned = [Planned(t, None if experiment.force else _complete(store, t.key)) for t in trials]
-    libraries = tuple(dict.fromkeys(name for c in choices for name in c.libraries))
     said = (*warnings, *left_out, *task.warnings, *store.faults.values())
-    return Plan(experiment, planned, task, test, libraries, said)
+    return Plan(experiment, planned, task, test, said)
 
 
 def load_task(
@@ -206,6 +205,8 @@ def _check(experiment: Experiment) -> None:
         raise UsageError(
             f"threads is {experiment.threads}; it must be 1 to {cores}, the logical cores of this machine"
         )
+    if experiment.jobs is not None and experiment.jobs < 1:
+        raise UsageError(f"jobs is {experiment.jobs}; it must be 1 or more")
     if experiment.dtype not in DTYPES:
         raise UsageError(f"unknown dtype {experiment.dtype!r}; known: {', '.join(DTYPES)}")
     if not experiment.seeds or any(s not in SEEDS for s in experiment.seeds):

@@ -153,8 +153,8 @@ def read_lines(file: Path, model: type[Model]) -> Iterator[Model]:
 
 
 def _content(file: Path) -> bytes:
-    if not file.is_file():
-        raise ContractError(f"the trial left no {file.name}")
+    if file.is_symlink() or not file.is_file():
+        raise ContractError(f"{file.name}, which the worker wrote, is gone or no file any more")
     return file.read_bytes()
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from arrbench import exchange, launch
-from arrbench.execution import Execution, Watcher, quiet
+from arrbench import exchange, jobs, launch
+from arrbench.execution import Assignment, Execution, Watcher, quiet
+from arrbench.inputs import Inputs
+from arrbench.machine_lock import MachineLock, lock_file
 from arrbench.measure import kernels
 from arrbench.outcome import as_asked, to_record
 from arrbench.planning import Experiment, Plan, offline_switches
 from arrbench.record import Record
+from arrbench.separately import python
 from arrbench.store import Store
 from arrbench.trial import Trial
 from arrbench.worker import Job
@@ -48,23 +49,23 @@ def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
     kernels.use_cache(kernels_folder(experiment.cache))
     key = launch.worker_key()
     staged: dict[str, Path] = {}
-    with tempfile.TemporaryDirectory(prefix="arrbench-") as work, offline_switches(experiment.offline):
-        inputs = Path(work) / "inputs"
-        exchange.write(inputs, plan.task, experiment.limit)
-        queries = exchange.packed_queries(plan.test)
-        environment = _environment(experiment, key, plan.device, Path(work))
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arrbench-")))
+        stack.enter_context(offline_switches(experiment.offline))
+        exchange.write(work / "inputs", plan.task, experiment.limit)
+        inputs = stack.enter_context(Inputs(work / "inputs", exchange.FILES))
+        queries = stack.enter_context(Inputs(work / "inputs", (exchange.QUERIES,)))
+        environment = _environment(experiment, key, plan.device, work)
         background = _compile_measures(experiment.cache, environment)
-        server = launch.launcher(plan.libraries, environment)
+        server = launch.launcher(_libraries(plan.missing), environment, work)
+        limits = jobs.limits(experiment.jobs, plan.device, experiment.threads, inputs.size)
+        machine = MachineLock(lock_file())
         execution = Execution(
-            server, key, watcher, _side_by_side(plan), experiment.timeout_s, queries, background
+            server, key, watcher, inputs, queries, limits, machine, experiment.timeout_s, background
         )
+        trials = {t.name: t for t in plan.missing}
         try:
-            trials = {t.name: t for t in plan.missing}
-            staged = {name: store.stage(t.key) for name, t in trials.items()}
-            jobs = [
-                (t.name, _job(t, experiment, inputs, staged[t.name])) for t in _longest_first(plan.missing)
-            ]
-            for ending in execution.run(jobs):
+            for ending in execution.run(_assignments(plan, store, work, staged)):
                 trial, folder = trials[ending.name], staged.pop(ending.name)
                 record = to_record(trial, plan.test, folder, ending)
                 store.commit(folder, record)
@@ -79,6 +80,25 @@ def _run_trials(plan: Plan, watcher: Watcher) -> Iterator[Record]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _assignments(plan: Plan, store: Store, work: Path, staged: dict[str, Path]) -> Iterator[Assignment]:
+    """What is to be run, its folders made when it is asked for: no other trial meets them before."""
+    for number, trial in enumerate(_longest_first(plan.missing)):
+        staged[trial.name] = store.stage(trial.key)
+        temporary = work / str(number)
+        temporary.mkdir()
+        job = _job(trial, plan.experiment, staged[trial.name])
+        yield Assignment(trial.name, job, trial.ranker.plugin.distribution, temporary)
+
+
+def _libraries(trials: Iterable[Trial]) -> dict[str, tuple[str, ...]]:
+    """The modules that the rankers of each distribution want imported, each once."""
+    wanted: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        modules = wanted.setdefault(trial.ranker.plugin.distribution, {})
+        modules |= dict.fromkeys(trial.ranker.libraries)
+    return {distribution: tuple(modules) for distribution, modules in wanted.items()}
+
+
 def kernels_folder(cache: Path) -> Path:
     """Where numba keeps what it compiled, for this process and the workers."""
     return cache / "numba"
@@ -89,19 +109,12 @@ def _longest_first(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda t: not t.ranker.learns)
 
 
-def _side_by_side(plan: Plan) -> int:
-    """How many trainings may share the machine: one an accelerator, one for each `threads` cores of a CPU."""
-    if plan.device != "cpu":
-        return 1
-    return max(1, (psutil.cpu_count() or 1) // plan.experiment.threads)
-
-
-def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
+def _job(trial: Trial, experiment: Experiment, out: Path) -> Job:
     c = trial.conditions
     return Job(
         ranker=trial.ranker.plugin.name,
+        code=trial.ranker.code,
         options=trial.ranker.options,
-        inputs=str(inputs),
         out=str(out.resolve()),
         k=c.k,
         device="cuda:0" if c.device.startswith("cuda") else c.device,
@@ -118,8 +131,9 @@ def _job(trial: Trial, experiment: Experiment, inputs: Path, out: Path) -> Job:
 def _environment(experiment: Experiment, key: str, device: str, work: Path) -> dict[str, str]:
     """What workers inherit: thread counts for libraries that read them when loaded, and quiet tokenizers.
 
-    Their temporary files lie in the folder `work`, so that one that is killed leaves none behind. A
-    worker sees the one GPU it was given, as cuda:0: trainers take the first they see.
+    Temporary files lie in the folder `work` or below it, so that a worker that is killed leaves none
+    behind. A worker sees the one GPU it was given, as cuda:0: trainers take the first they see.
+    Interpreters that it starts don't have the working folder on their path either.
     """
     threads = str(experiment.threads)
     gpu = {"CUDA_VISIBLE_DEVICES": _visible_gpu(device)} if device.startswith("cuda") else {}
@@ -136,6 +150,7 @@ def _environment(experiment: Experiment, key: str, device: str, work: Path) -> d
         "NUMBA_CACHE_DIR": str(kernels_folder(experiment.cache)),
         "TMPDIR": str(work),
         "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TQDM_DISABLE": "1",
@@ -153,5 +168,5 @@ def _compile_measures(cache: Path, environment: dict[str, str]) -> list[subproce
     """ranx's kernels compile once a machine, while rankers train; later runs find them in the cache."""
     if kernels.is_warm(kernels_folder(cache)):
         return []
-    command = [sys.executable, "-m", "arrbench.measure.kernels", str(kernels_folder(cache))]
+    command = python("-m", "arrbench.measure.kernels", str(kernels_folder(cache)))
     return [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -10,9 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from arrbench.errors import TrialError, UsageError
+from arrbench.owner import Owner
 from arrbench.record import Record, read
 
 RECORD = "record.json"
@@ -51,13 +49,20 @@ class Store:
 
     def stage(self, key: str) -> Path:
         """An empty folder to build the record of this key in; it counts for nothing until committed."""
-        folder = self.folder / f"{_PARTIAL}{os.getpid()}-{key}"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.folder / f"{_PARTIAL}{Owner.this()}-{key}"
+        remove(folder)
         folder.mkdir(parents=True)
         return folder
 
     def commit(self, staged: Path, record: Record) -> Path:
-        """Write record.json into the staged folder and make it the record of its key in one rename."""
+        """Write record.json into the staged folder and make it the record of its key in one rename.
+
+        The folder is a trial's to write into until then: where it was removed or replaced, it is made anew.
+        """
+        if not is_folder(staged):
+            remove(staged)
+            staged.mkdir(parents=True)
+        remove(staged / RECORD)
         (staged / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         final = self.path(record.key)
         if os.path.lexists(final):
@@ -68,12 +73,15 @@ class Store:
         return final
 
     def discard_leftovers(self) -> None:
-        """Remove what runs that were killed left half-built; never what a living run builds."""
+        """Remove what runs on this host that were killed left half-built.
+
+        What a living run builds stays, and so does what runs on other hosts left: from here nobody
+        can tell whether they live.
+        """
         for folder in self.folder.glob(f"{_PARTIAL}*"):
-            with contextlib.suppress(ValueError):
-                pid = int(folder.name.removeprefix(_PARTIAL).partition("-")[0])
-                if not psutil.pid_exists(pid):
-                    shutil.rmtree(folder, ignore_errors=True)
+            owner = Owner.parse(folder.name.removeprefix(_PARTIAL).rpartition("-")[0])
+            if owner and owner.is_gone():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def all(self) -> Iterator[Record]:
         """Every complete record that can be read, oldest first."""
@@ -109,3 +117,16 @@ class Store:
             what = "no record" if not fits else f"{len(fits)} records"
             raise TrialError(f"{what} called {word!r}: give a record's folder, or a key under {self.folder}")
         return fits[0]
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder lies there itself, not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies there, a link and not what it leads to; nothing may lie there."""
+    if is_folder(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ class RankerChoice:
     defaults: Mapping[str, Any]
     code: str
     learns: bool
+    generates: bool
     tuning: str
     query_independent: bool
     settings: frozenset[Setting]

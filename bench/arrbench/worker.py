@@ -1,8 +1,9 @@
 """One trial, in a fresh process: load or fit, index, warm up, be timed, write what came out.
 
-The process gets a folder with the inputs (exchange.py), a folder to write into, and a connection
-to the parent. It tells the parent what it is doing and waits for its word before the phases that
-must run alone. It never holds the task or the test judgments.
+The process gets a folder to write into and a connection to the parent, through which its job and
+the inputs (exchange.py) come before any of the ranker's code runs. It tells the parent what it is
+doing and waits for its word before the phases that must run alone. It never holds the task or the
+test judgments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from json import dumps, loads  # by name, before a plugin is imported that may put its own in their place
 from math import isfinite
 from multiprocessing.connection import Client, Connection
@@ -24,12 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from arrbench import exchange, plain
-from arrbench.errors import ContractError, one_line, shown
+from arrbench import exchange, plain, plugins
+from arrbench.errors import ContractError, TrialError, one_line, shown
+from arrbench.inputs import received
 from arrbench.launch import KEY_VARIABLE
 from arrbench.measure import latency, resources
 from arrbench.measure.repeats import Repeats
-from arrbench.plugins import ranker_class, set_apart
 from arrbench.ranker import Context, Generative, Query, Ranker, Ranking
 from arrbench.record import Seconds
 
@@ -42,8 +44,8 @@ class Job:
     """What the parent asks of a worker; travels as JSON."""
 
     ranker: str
+    code: str  # the hash of the plugin's source, as planned and in the trial's key
     options: Mapping[str, Any]
-    inputs: str
     out: str
     k: int
     device: str
@@ -75,11 +77,10 @@ class Parent:
         self.say("ready")
         self.connection.recv_bytes()
 
-    def test_queries(self, out: Path) -> list[Query]:
-        """Block until the parent has put the test queries into `out`; nothing sees them before that."""
+    def test_queries(self) -> list[Query]:
+        """Ask the parent for the test queries, which nothing here has seen before."""
         self.say("queries")
-        self.connection.recv_bytes()
-        return exchange.read_queries(out)
+        return exchange.read_queries(received(self.connection, exchange.QUERIES))
 
     def start_clock(self, scenario: str) -> None:
         """Block until the parent's own clock over this scenario runs, so that it bounds the samples."""
@@ -106,37 +107,37 @@ def _reported(figures: Mapping[str, object]) -> dict[str, int | float | str]:
     return {k: v if isfinite(v) else dumps(v) for k, v in numbers.items()}
 
 
-def main(address: str, job_file: str) -> int:
-    """Run the job and tell the parent how it ended; 0 when it ended well."""
-    set_apart()
-    job = Job(**loads(Path(job_file).read_text(encoding="utf-8")))
-    out = Path(job.out)
+def main(address: str, name: str) -> int:
+    """Run the job of that name and tell the parent how it ended; 0 when it ended well."""
+    plugins.set_apart()
     with Client(address, authkey=bytes.fromhex(os.environ[KEY_VARIABLE])) as connection:
+        connection.send_bytes(dumps({"event": "hello", "job": name, "pid": os.getpid()}).encode())
+        job = Job(**loads(connection.recv_bytes()))
+        out = Path(job.out)
         parent = Parent(connection, out / "training.jsonl")
-        parent.say("hello", job=job_file, pid=os.getpid())
         try:
             figures = _trial(job, parent)
+            (out / "worker.json").write_text(dumps(figures), encoding="utf-8")
         except BaseException as error:
             with contextlib.suppress(Exception):  # the plugin may have closed the log
                 traceback.print_exc()
             kind = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
             parent.say("failed", error=f"{kind}{one_line(error)}")
             return 1
-        (out / "worker.json").write_text(dumps(figures), encoding="utf-8")
         parent.say("done")
     return 0
 
 
 def _trial(job: Job, parent: Parent) -> dict[str, Any]:
-    inputs, out = Path(job.inputs), Path(job.out)
+    out = Path(job.out)
     context = Context(
         job.device, job.dtype, job.threads, job.seed, Path(job.cache), job.offline, parent.report
     )
     baseline_rss = resources.peak_rss()
-    corpus = exchange.read_corpus(inputs)
-    train, dev = (exchange.read_split(inputs, name, corpus) for name in ("train", "dev"))
+    given = exchange.read(partial(received, parent.connection))
+    corpus, train, dev = given.corpus, given.train, given.dev
     phases: dict[str, Seconds] = {}
-    _, cls = ranker_class(job.ranker)
+    cls = _ranker_class(job)
     _prepare_process(job)
     parent.say("phase", phase="load")
     with resources.clock(phases, "load_s"):
@@ -154,7 +155,7 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
     parent.say("phase", phase="warm-up")
     with resources.clock(phases, "warmup_s"):
         latency.warm_up(ranker, warm_up, job.k, latency.synchronizer(job.device))
-    queries = parent.test_queries(out)
+    queries = parent.test_queries()
     repeats = Repeats(corpus.positions)
     timed, facts = _timed_phases(ranker, queries, job.k, job.device, parent, repeats)
     _write_rankings(out / "rankings.jsonl", queries, timed["batch"].rankings)
@@ -185,6 +186,18 @@ def _trial(job: Job, parent: Parent) -> dict[str, Any]:
 
 def _count(what: str, value: object) -> int | None:
     return None if value is None else plain.whole(what, value)
+
+
+def _ranker_class(job: Job) -> type[Ranker]:
+    """The class that the trial was planned with; TrialError where this process would run other code."""
+    plugin = plugins.find(job.ranker, "ranker", "baseline")
+    if plugin.source_hash() != job.code:
+        raise TrialError(
+            f"the code of ranker {job.ranker!r} ({plugin.target}) is not what the run was planned with: it "
+            "was changed meanwhile, or the planning process found a copy that is on its own path alone, "
+            "such as one beside the script that was started"
+        )
+    return plugins.ranker_class(job.ranker)[1]
 
 
 def _timed_phases(

@@ -117,7 +117,8 @@ class CrossEncoder(Ranker):
         from arrbench_rankers.encoder_training import Schedule
         from arrbench_rankers.encoder_training import train as run
         from arrbench_rankers.pair_encoder import in_dtype, started_from
-        from arrbench_rankers.pair_training import RankedPairs, untrained_start
+        from arrbench_rankers.pair_training import RankedPairs
+        from arrbench_rankers.untrained_encoder import untrained_start
 
         options, context = self.options, self.context
         judged = with_answers(train)

@@ -152,7 +152,8 @@ class DualEncoder(Ranker):
         return backbones.inputs(options.backbone)  # type: ignore[attr-defined]
 
     def fit(self, train: Split, dev: Split) -> None:
-        from arrbench_rankers.embedding_model import dimension, schedule, trained, untrained, with_answers
+        from arrbench_rankers.embedding_model import dimension, schedule, trained, with_answers
+        from arrbench_rankers.untrained_encoder import untrained
 
         total = schedule(self.options).steps(len(with_answers(train).queries))
 

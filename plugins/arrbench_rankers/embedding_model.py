@@ -20,18 +20,9 @@ from arrbench.asking import needed
 from arrbench.ranker import Context, Query, Ranking
 from arrbench.task import Split
 from arrbench_rankers.activation_budget import ActivationBudget
-from arrbench_rankers.backbones import (
-    TINY,
-    load_config,
-    load_encoder,
-    load_tokenizer,
-    make_bidirectional,
-    module_arguments,
-)
+from arrbench_rankers.backbones import load_encoder, load_tokenizer, make_bidirectional, module_arguments
 from arrbench_rankers.checkpoint import Checkpoint
 from arrbench_rankers.dev_measure import CUTOFF, bounded, ndcg_at_10
-from arrbench_rankers.dual_encoder import TINY_DIM, DualEncoderOptions
-from arrbench_rankers.encoder_memory import check_dual_fits
 from arrbench_rankers.encoder_training import Schedule, train
 from arrbench_rankers.losses import EXCLUDED, position_weighted_softmax
 from arrbench_rankers.token_batches import by_length, padded, token_ids
@@ -39,10 +30,11 @@ from arrbench_rankers.token_batches import by_length, padded, token_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from arrbench_rankers.dual_encoder import DualEncoderOptions
+
 Tell = Callable[[int, Mapping[str, float]], None]
 Kind = Literal["query", "document"]
 PROMPTS: Mapping[Kind, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
-PLAIN_LENGTH = 256  # where neither the options nor the backbone say anything
 COSINE_SCALE = 20.0  # of cosines in the loss, which lie too close together; sentence-transformers' default
 
 
@@ -94,52 +86,6 @@ def projection(width: int, dim: int, seed: int) -> Dense:
     with torch.no_grad():
         made.linear.weight *= dim**-0.25  # inner products then start out divided by sqrt(dim)
     return made
-
-
-def of_checkpoint(checkpoint: Checkpoint, dim: int | None, context: Context) -> SentenceTransformer:
-    """A checkpoint's own modules, prompts and length; a projection where `dim` isn't its dimension.
-
-    Embeddings that the checkpoint compares by cosine are normalised, after a projection, too.
-    """
-    model = checkpoint.load(context)
-    cosine = checkpoint.similarity == "cosine" or isinstance(model[-1], Normalize)
-    if dim not in (None, checkpoint.dimension):
-        model.append(projection(checkpoint.dimension, dim, context.seed).to(context.device))
-    if cosine and not isinstance(model[-1], Normalize):
-        model.append(Normalize())
-    return model
-
-
-def untrained(
-    options: DualEncoderOptions, checkpoint: Checkpoint | None, split: Split, context: Context
-) -> SentenceTransformer:
-    """The dual encoder of these options; its max_seq_length is that of the texts that it reads.
-
-    A backbone that says nothing of embeddings has the mean over its tokens; `tiny` is always projected.
-    Raises UsageError where training it would not fit into memory.
-    """
-    torch.set_num_threads(context.threads)
-    backbone = checkpoint.transformer if checkpoint else options.backbone
-    tokenizer = tokenizer_of(backbone, split, context)
-    config = load_config(backbone, tokenizer, context)
-    most = most_tokens(checkpoint, tokenizer, config)
-    length = min(options.length or (most if checkpoint else PLAIN_LENGTH), most)
-    check_dual_fits(options, config, tokenizer, length, with_answers(split), context)
-    if checkpoint:
-        model = of_checkpoint(checkpoint, options.dim, context)
-    elif backbone == TINY:
-        model = pipeline(backbone, options.dim or TINY_DIM, split, context, tokenizer)
-    else:
-        dim = None if options.dim == config.get_text_config().hidden_size else options.dim
-        model = pipeline(backbone, dim, split, context, tokenizer)
-    model.max_seq_length = length_read(model, length)
-    return model
-
-
-def most_tokens(checkpoint: Checkpoint | None, tokenizer: PreTrainedTokenizerFast, config: Any) -> int:
-    """Tokens of a text that a backbone reads at most, by all that its files say of it."""
-    said = [tokenizer.model_max_length, getattr(config.get_text_config(), "max_position_embeddings", None)]
-    return min(int(n) for n in [*said, checkpoint and checkpoint.length] if n and n > 0)
 
 
 def length_read(model: SentenceTransformer, asked: int | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,75 +12,17 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.cross_encoder.losses import ListNetLoss
 from torch import Tensor, nn, tensor
 
-from arrbench.ranker import Context
 from arrbench.task import Split
 from arrbench_rankers.activation_budget import ActivationBudget
-from arrbench_rankers.backbones import load_config
-from arrbench_rankers.embedding_model import (
-    embeddings,
-    length_read,
-    most_tokens,
-    pipeline,
-    tokenizer_of,
-    with_answers,
-)
-from arrbench_rankers.encoder_memory import check_dual_fits, check_pairs_fit
+from arrbench_rankers.embedding_model import embeddings
 from arrbench_rankers.losses import listnet_labels
 from arrbench_rankers.negatives import draw_negatives, hardest
-from arrbench_rankers.token_batches import token_ids
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
     from arrbench_rankers.cross_encoder import CrossEncoderOptions
 
 
 CPU_PAIRS = 48  # pairs of a forward pass: on a CPU small ones stay in the cache and need less padding
-
-
-def untrained_start(options: CrossEncoderOptions, split: Split, context: Context) -> SentenceTransformer:
-    """The dual encoder that a cross encoder starts from: backbone, mean over tokens, projection.
-
-    Raises UsageError where its training or the cross encoder's would not fit into memory.
-    """
-    torch.set_num_threads(context.threads)
-    of_start = options.start()
-    in_full = replace(context, dtype="float32")
-    tokenizer = tokenizer_of(options.backbone, split, context)
-    config = load_config(options.backbone, tokenizer, context)
-    judged = with_answers(split)
-    length = min(options.length // 2, most_tokens(None, tokenizer, config))
-    check_dual_fits(of_start, config, tokenizer, length, judged, in_full)
-    check_pairs_fit(options, config, tokenizer, _largest_step(options, judged, tokenizer, context), context)
-    start = pipeline(options.backbone, of_start.dim, split, in_full, tokenizer)
-    start.max_seq_length = length_read(start, length)
-    return start
-
-
-def _largest_step(
-    options: CrossEncoderOptions, split: Split, tokenizer: PreTrainedTokenizerFast, context: Context
-) -> list[tuple[int, int]]:
-    """The forward passes, as pairs and tokens, of a step over the queries with the most ranked documents.
-
-    A document not ranked is taken to be as long as the longest ranked one.
-    """
-    at = split.corpus.positions
-    ranked = {q: [d for d in split.judgments.ranked(q.id) if d in at] for q in split.queries}
-    chosen = sorted(split.queries, key=lambda q: -len(ranked[q]))[: options.batch]
-    texts = [split.corpus.by_id(d).text for q in chosen for d in ranked[q]]
-    if not texts:
-        return []
-    room = options.length // 2
-    query, document = (
-        max(map(len, token_ids(tokenizer, part, room))) for part in ([q.text for q in chosen], texts)
-    )
-    pools = [len(split.corpus) if q.candidates is None else len(q.candidates) for q in chosen]
-    pairs = sum(
-        max(len(ranked[q]), min(pool, len(ranked[q]) + options.negatives))
-        for q, pool in zip(chosen, pools, strict=True)
-    )
-    size = CPU_PAIRS if torch.device(context.device).type == "cpu" else pairs
-    return [(min(size, pairs - start), query + document) for start in range(0, pairs, size)]
 
 
 class BoundedPasses(nn.Module):

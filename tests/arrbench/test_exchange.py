@@ -44,6 +44,13 @@ def written(folder: Path, task: Task, limit: int | None) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+def given(folder: Path, task: Task, limit: int | None = None) -> tuple[exchange.Given, list[Query]]:
+    """What a worker reads of a task."""
+    files = written(folder, task, limit)
+    read = exchange.read(lambda name: files[name].splitlines())
+    return read, exchange.read_queries(files[exchange.QUERIES].splitlines())
+
+
 @pytest.mark.parametrize("limit", [None, 7])
 def test_the_files_are_the_same_whatever_order_a_task_has(tmp_path: Path, limit: int | None) -> None:
     sorted_first = written(tmp_path / "sorted", Shuffled(None), limit)
@@ -52,9 +59,8 @@ def test_the_files_are_the_same_whatever_order_a_task_has(tmp_path: Path, limit:
 
 
 def test_no_order_is_that_of_ids_and_each_query_has_one_of_its_own(tmp_path: Path) -> None:
-    exchange.write(tmp_path / "inputs", Shuffled(None), None)
-    corpus = exchange.read_corpus(tmp_path / "inputs")
-    train = exchange.read_split(tmp_path / "inputs", "train", corpus)
+    read, _ = given(tmp_path / "inputs", Shuffled(None))
+    corpus, train = read.corpus, read.train
     grades = [list(train.judgments.grades[q.id]) for q in train.queries]
     orders = [list(corpus.ids), [q.id for q in train.queries], *grades]
     assert all(order != sorted(order) for order in orders)
@@ -65,8 +71,7 @@ def test_no_order_is_that_of_ids_and_each_query_has_one_of_its_own(tmp_path: Pat
 @pytest.mark.parametrize("limit", [None, 7])
 def test_the_parent_s_test_queries_stand_as_the_worker_s(tmp_path: Path, limit: int | None) -> None:
     task = Shuffled(5)
-    exchange.write(tmp_path / "inputs", task, limit)
-    queries = exchange.read_queries(tmp_path / "inputs")
+    _, queries = given(tmp_path / "inputs", task, limit)
     assert [q.id for q in queries] == [q.id for q in exchange.limited(task.split("test"), limit).queries]
     assert len(queries) == (limit or len(QUERIES))
 
@@ -76,7 +81,6 @@ def test_what_is_excluded_is_no_candidate_and_has_no_judgment(tmp_path: Path) ->
     for name in ("test.qrels", "candidates.trec"):
         documents = {line.split()[2] for line in (tmp_path / "export" / name).read_text().splitlines()}
         assert documents == set(DOCUMENTS[3:])
-    exchange.write(tmp_path / "inputs", Shuffled(None), None)
-    dev = exchange.read_split(tmp_path / "inputs", "dev", exchange.read_corpus(tmp_path / "inputs"))
+    dev = given(tmp_path / "inputs", Shuffled(None))[0].dev
     for query in dev.queries:
         assert set(query.candidates or ()) == set(dev.judgments.ranked(query.id)) == set(DOCUMENTS[3:])

@@ -14,6 +14,7 @@ HARNESS = ROOT / "bench" / "arrbench"
 RANKERS = ROOT / "plugins" / "arrbench_rankers"
 LAYERS = (  # each imports only what stands before it; those on one line may import each other
     ("errors", "ties", "separately", "lines", "kept", "pip_settings", "pip_archive", "paths"),
+    ("inputs", "jobs", "owner", "machine_lock"),
     ("exit_status", "contents", "options", "plain", "source", "versions", "respondent"),
     ("ranker", "task"),
     ("asking", "declared"),

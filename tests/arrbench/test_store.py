@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from arrbench.errors import TrialError, UsageError
+from arrbench.owner import Owner
 from arrbench.record import SCHEMA, Record, read
 from arrbench.store import RECORD, Store
 
@@ -58,15 +65,91 @@ def test_what_is_run_again_is_moved_aside(tmp_path: Path) -> None:
     assert len(list(store.all())) == 1
 
 
-def test_leftovers_of_dead_runs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    living = store.stage("living")
-    dead = tmp_path / f".partial-{2**22 + 1}-dead"
-    dead.mkdir()
+def a_dead_process() -> int:
+    """The id of a process that has ended and been waited for."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def left_by(store: Store, owner: Owner) -> Path:
+    folder = store.folder / f".partial-{owner}-0123456789"
+    folder.mkdir()
+    (folder / "log.txt").write_text("half done")
+    return folder
+
+
+def test_what_killed_runs_of_this_host_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    store, this = Store(tmp_path), Owner.this()
+    living = store.stage("9876543210")
+    dead = left_by(store, replace(this, pid=a_dead_process()))
+    reused = left_by(store, replace(this, started=this.started - 1))
+    elsewhere = left_by(store, replace(this, host="another-host-1", pid=a_dead_process()))
+    unknown = tmp_path / ".partial-something-else"
+    unknown.mkdir()
     store.discard_leftovers()
     assert living.exists()
     assert not dead.exists()
-    assert str(os.getpid()) in living.name
+    assert not reused.exists()
+    assert elsewhere.exists()
+    assert unknown.exists()
+
+
+def test_the_name_of_what_is_staged_says_whose_it_is(tmp_path: Path) -> None:
+    name = Store(tmp_path).stage("0123456789").name
+    assert str(os.getpid()) in name.split("-")
+    owner = Owner.parse(name.removeprefix(".partial-").removesuffix("-0123456789"))
+    assert owner == Owner.this()
+    assert not owner.is_gone()
+
+
+def test_a_host_s_name_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("node-12-34", "a/../b c\n", ""):
+        monkeypatch.setattr(platform, "node", lambda host=host: host)
+        owner = Owner.this()
+        assert Owner.parse(str(owner)) == owner
+        assert "/" not in str(owner)
+        assert not owner.is_gone()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="zombies are looked for in /proc")
+def test_a_killed_process_that_nobody_waited_for_is_gone() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        owner = replace(Owner.this(), pid=process.pid, started=started)
+        assert not owner.is_gone()
+        process.kill()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert owner.is_gone()
+
+
+@pytest.mark.parametrize("damage", ["removed", "a file", "a link"])
+def test_a_staged_folder_that_a_trial_destroyed_is_made_anew(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path / "runs")
+    staged = store.stage(KEY)
+    staged.rmdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if damage == "a file":
+        staged.write_text("")
+    elif damage == "a link":
+        staged.symlink_to(elsewhere)
+    folder = store.commit(staged, a_record())
+    assert store.find(KEY) == a_record()
+    assert folder.is_dir()
+    assert not folder.is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_record_is_written_through_no_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("not ours")
+    store = Store(tmp_path / "runs")
+    staged = store.stage(KEY)
+    (staged / RECORD).symlink_to(precious)
+    store.commit(staged, a_record())
+    assert precious.read_text() == "not ours"
+    assert store.find(KEY) == a_record()
 
 
 @pytest.mark.parametrize(

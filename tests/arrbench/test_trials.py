@@ -176,7 +176,10 @@ def test_what_the_parent_does_with_an_ending_meets_no_timed_phase(tmp_path: Path
     from dataclasses import replace
 
     from arrbench import exchange, launch
-    from arrbench.execution import Execution, quiet
+    from arrbench.execution import Assignment, Execution, quiet
+    from arrbench.inputs import Inputs
+    from arrbench.jobs import Limits
+    from arrbench.machine_lock import MachineLock
     from arrbench.planning import Experiment, plan
     from arrbench.runner import _environment, _job
 
@@ -186,23 +189,24 @@ def test_what_the_parent_does_with_an_ending_meets_no_timed_phase(tmp_path: Path
     exchange.write(tmp_path / "inputs", planned.task, 10)
     key = launch.worker_key()
     environment = _environment(planned.experiment, key, "cpu", tmp_path)
-    execution = Execution(
-        launch.launcher((), environment), key, quiet(), 2, 60.0, exchange.packed_queries(planned.test)
-    )
-    jobs = []
+    server = launch.launcher({}, environment, tmp_path)
+    lock = MachineLock(tmp_path / "lock")
+    assignments = []
     for trial in planned.missing:
         folder = tmp_path / trial.key
         folder.mkdir()
-        jobs.append(
-            (trial.name, replace(_job(trial, planned.experiment, tmp_path / "inputs", folder), save=False))
-        )
-    try:
-        for ending in execution.run(jobs):
-            assert ending.error is None
-            assert all(seen.mismatch() is None for seen in ending.scenarios.values())
-            assert "alone" not in execution._states()
-    finally:
-        execution.close()
+        job = replace(_job(trial, planned.experiment, folder), save=False)
+        assignments.append(Assignment(trial.name, job, "arrbench", tmp_path))
+    test = (exchange.QUERIES,)
+    with Inputs(tmp_path / "inputs", exchange.FILES) as inputs, Inputs(tmp_path / "inputs", test) as queries:
+        execution = Execution(server, key, quiet(), inputs, queries, Limits(2, 4), lock, 60.0)
+        try:
+            for ending in execution.run(assignments):
+                assert ending.error is None
+                assert all(seen.mismatch() is None for seen in ending.scenarios.values())
+                assert "alone" not in execution._states()
+        finally:
+            execution.close()
 
 
 def test_a_temporary_folder_too_deep_for_a_socket_is_no_hindrance(

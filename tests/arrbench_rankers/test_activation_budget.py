@@ -19,6 +19,7 @@ from arrbench_rankers import (
     pair_encoder,
     pair_training,
     token_batches,
+    untrained_encoder,
 )
 from arrbench_rankers.activation_budget import ActivationBudget
 from arrbench_rankers.cross_encoder import CrossEncoder
@@ -157,7 +158,7 @@ def test_the_default_training_keeps_everything(mammals) -> None:
     """`de` on wordnet is one piece: no text is read twice."""
     split = mammals.split("train")
     options = DualEncoder.Options()
-    model = embedding_model.untrained(options, None, split, Context(threads=2))
+    model = untrained_encoder.untrained(options, None, split, Context(threads=2))
     budget = ActivationBudget(model[0].model.config, options.activations_gib, torch.float32)
     judged = embedding_model.with_answers(split)
     loss = CorpusSoftmax(model, judged, options, 0, budget)

@@ -182,7 +182,7 @@ def test_only_candidates_are_reranked_with_the_same_scores(ranker, split) -> Non
     candidates = ("d-bear", "d-canine", "d-dog")
     query = split.queries[0]
     everything = scores_of(ranker.rank([query], 8)[0])
-    ranking = ranker.rank([query, replace(query, candidates=candidates)], 8)[1]
+    ranking = ranker.rank([query, replace(query, candidates=candidates, excluded=frozenset())], 8)[1]
     assert scores_of(ranking) == pytest.approx({d: everything[d] for d in candidates}, rel=1e-4, abs=1e-5)
     assert len(ranker.rank([replace(query, candidates=candidates)], 2)[0].ids) == 2
 

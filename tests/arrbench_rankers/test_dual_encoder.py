@@ -108,7 +108,7 @@ def test_only_candidates_are_reranked_with_the_same_scores(ranker, split) -> Non
     query = split.queries[0]
     everything = ranker.rank([query], 8)[0]
     scores = dict(zip(everything.ids, everything.scores, strict=True))
-    mixed = ranker.rank([query, replace(query, candidates=candidates)], 8)
+    mixed = ranker.rank([query, replace(query, candidates=candidates, excluded=frozenset())], 8)
     assert list(mixed[0].ids) == list(everything.ids)
     assert sorted(mixed[1].ids) == sorted(candidates)
     assert mixed[1].scores == pytest.approx([scores[d] for d in mixed[1].ids], rel=1e-4)

@@ -138,10 +138,18 @@ class Inputs:
         options = Folder.Options(path=str(folder), candidates="pool.trec" if rerank else None)
         task = Folder(options, DataSource(None, folder))
         exchange.write(folder / "inputs", task, None)
-        corpus = exchange.read_corpus(folder / "inputs")
-        train, dev = (exchange.read_split(folder / "inputs", name, corpus) for name in ("train", "dev"))
-        queries = exchange.read_queries(folder / "inputs")
-        return cls(corpus, queries, train, dev, exchange.limited(task.split("test"), None))
+        return cls.read(folder / "inputs", exchange.limited(task.split("test"), None))
+
+    @classmethod
+    def read(cls, folder: Path, test: Split) -> Inputs:
+        """What `exchange` wrote, as a worker reads it."""
+
+        def lines(name: str) -> list[bytes]:
+            return (folder / name).read_bytes().splitlines()
+
+        given = exchange.read(lines)
+        queries = exchange.read_queries(lines(exchange.QUERIES))
+        return cls(given.corpus, queries, given.train, given.dev, test)
 
 
 def made(words: str) -> Ranker:
@@ -311,9 +319,7 @@ def _through_the_exchange(split: Split, folder: Path) -> Inputs:
             return split if name == "test" else Split((), Judgments({}), split.corpus)
 
     exchange.write(folder, Alike(), None)
-    corpus = exchange.read_corpus(folder)
-    nothing = Split((), Judgments({}), corpus)
-    return Inputs(corpus, exchange.read_queries(folder), nothing, nothing, exchange.limited(split, None))
+    return Inputs.read(folder, exchange.limited(split, None))
 
 
 def _learnt(words: str) -> Ranker:

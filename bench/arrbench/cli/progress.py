@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -56,13 +57,30 @@ class Bars:
         if error:
             self._progress.console.print(Text.assemble(("failed", "red"), f" {name}: {error}"))
 
+    def notice(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+class Lines:
+    """A Watcher for stderr that is no terminal: a line where something has to be known, no progress."""
+
+    def started(self, name: str) -> None: ...
+    def progress(self, name: str, phase: str, done: int | None, total: int | None) -> None: ...
+    def finished(self, name: str, error: str | None) -> None: ...
+
+    def notice(self, text: str) -> None:
+        click.echo(f"arrbench: {text}", err=True)
+
 
 @contextmanager
 def watching(trials: int, silent: bool) -> Iterator[Watcher]:
-    """A Watcher for a run of so many trials; shows nothing when silenced or when stderr is no terminal."""
+    """A Watcher for a run of so many trials: silent when asked to be, no bars where stderr is no terminal."""
     console = Console(stderr=True)
-    if silent or not console.is_terminal or trials == 0:
+    if silent or trials == 0:
         yield quiet()
+        return
+    if not console.is_terminal:
+        yield Lines()
         return
     columns = (
         SpinnerColumn(),

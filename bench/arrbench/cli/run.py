@@ -78,6 +78,14 @@ def _seeds(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps …")
 @click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads a trial may use.")
+@click.option(
+    "--jobs",
+    type=int,
+    metavar="N",
+    help="At most N trials at once, trained or waiting to be timed; figures other than times don't depend on "
+    "it.  [default: as many as train on one for each --threads of cores (one on an accelerator), a few more "
+    "that wait, and no more than fit the memory available, at 1 GiB and 4 times the inputs each]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the task's data lie.")
 @click.option(
     "--out",

@@ -150,6 +150,8 @@ def test_an_interrupt_leaves_what_is_done_and_no_half_record(
         (("run", "--rankers", "counter", *TOY, "--k", "many"), "--k"),
         (("run", "--rankers", "counter", *TOY, "--limit", "0"), "limit is 0"),
         (("run", "--rankers", "counter", *TOY, "--threads", "0"), "threads is 0"),
+        (("run", "--rankers", "counter", *TOY, "--jobs", "0"), "jobs is 0"),
+        (("run", "--rankers", "counter", *TOY, "--jobs", "some"), "--jobs"),
         (("run", "--rankers", "counter", *TOY, "--dtype", "float8"), "float32, bfloat16, float16"),
         (("run", "--rankers", "counter", *TOY, "--seeds", "one"), "--seeds"),
         (("run", "--rankers", "counter", *TOY, "--seeds", "4294967296"), "each from 0 to 4294967295"),

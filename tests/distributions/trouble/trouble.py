@@ -1,13 +1,18 @@
 """A third party's rankers that go wrong in every way the harness must survive, and a task of a few lines."""
 
 import ctypes
+import importlib
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import psutil
 from pydantic import Field
 
 from arrbench.options import BaseOptions
@@ -178,3 +183,159 @@ class Few(Counter):
 
     def rank(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         return super().rank(queries, k)[: max(1, len(queries) - 1)]
+
+
+class Witness(Counter):
+    """Counts the workers that live while it trains, itself among them; all are a server's children."""
+
+    def fit(self, train: Split, dev: Split) -> None:
+        harness = psutil.Process(os.getppid()).parent()
+        assert harness is not None
+        deadline = time.monotonic() + 1.0
+        most = 0
+        while time.monotonic() < deadline:
+            most = max(most, sum(len(server.children()) for server in harness.children()))
+            time.sleep(0.01)
+        self.facts["living_workers"] = most
+
+
+class Importing(Counter):
+    """Imports its library where it needs it."""
+
+    def index(self, corpus: Corpus) -> None:
+        importlib.import_module(self.libraries[0])
+        super().index(corpus)
+
+
+class ImportsRaising(Importing):
+    libraries = ("trouble_raises",)
+
+
+class ImportsExiting(Importing):
+    libraries = ("trouble_exits",)
+
+
+class ImportsDying(Importing):
+    libraries = ("trouble_dies",)
+
+
+class ImportsCrashing(Importing):
+    libraries = ("trouble_crashes",)
+
+
+class ImportsPrinting(Importing):
+    libraries = ("trouble_prints",)
+
+
+class ImportsThreads(Importing):
+    libraries = ("trouble_threads",)
+
+
+class KillsParent(Counter):
+    """Ends the process that it was forked from, and goes on."""
+
+    def fit(self, train: Split, dev: Split) -> None:
+        os.kill(os.getppid(), 9)
+
+
+class VandalOptions(CounterOptions):
+    does: Literal["rewrite", "delete", "wipe"] = Field("rewrite", description="what it does to others")
+
+
+class Vandal(Counter):
+    """Looks below $TROUBLE_BELOW for what other trials read, or write, and damages it."""
+
+    Options: ClassVar[type[BaseOptions]] = VandalOptions
+
+    def fit(self, train: Split, dev: Split) -> None:
+        below, mine = Path(os.environ["TROUBLE_BELOW"]), out_folder(self)
+        wipes = self.options.does == "wipe"
+        self.facts["damaged"] = 0
+        deadline = time.monotonic() + (10.0 if wipes else 1.0)
+        while time.monotonic() < deadline and not (wipes and self.facts["damaged"]):
+            self.facts["damaged"] += self._wipe(below, mine) if wipes else self._damage(below, mine)
+            time.sleep(0.02)
+
+    def _wipe(self, below: Path, mine: Path) -> int:
+        others = [folder for folder in below.rglob(".partial-*") if folder != mine]
+        if not any((folder / "training.jsonl").exists() for folder in others):
+            return 0
+        for folder in others:
+            shutil.rmtree(folder)
+        return len(others)
+
+    def _damage(self, below: Path, mine: Path) -> int:
+        read = ("corpus.jsonl", "queries.jsonl", "train.jsonl", "dev.jsonl", "*.gains.json", "job.json")
+        found = [f for name in read for f in below.rglob(name) if f.parent != mine]
+        for file in found:
+            file.write_text("{}\n") if self.options.does == "rewrite" else file.unlink()
+        return len(found)
+
+
+class SelfVandalOptions(CounterOptions):
+    what: Literal[
+        "folder", "folder-link", "folder-file", "rankings", "rankings-fifo", "timing", "worker", "links"
+    ] = Field("folder", description="what of its own it destroys")
+
+
+class SelfVandal(Counter):
+    """Destroys what it wrote itself, or puts links to other people's files there."""
+
+    Options: ClassVar[type[BaseOptions]] = SelfVandalOptions
+
+    def audit(self, queries: Sequence[Query], k: int) -> dict[str, int]:
+        out, elsewhere = out_folder(self), Path(os.environ["TROUBLE_BELOW"], "elsewhere")
+        match self.options.what:
+            case "folder":
+                shutil.rmtree(out)
+            case "folder-link":
+                shutil.rmtree(out)
+                out.symlink_to(elsewhere)
+            case "folder-file":
+                shutil.rmtree(out)
+                out.write_text("")
+            case "rankings":
+                (out / "rankings.jsonl").unlink()
+            case "rankings-fifo":
+                (out / "rankings.jsonl").unlink()
+                os.mkfifo(out / "rankings.jsonl")
+            case "timing":
+                (out / "timing.npz").write_bytes(b"PK\x03\x04 and no more")
+            case "links":
+                for name in ("record.json", "run.trec.gz", "samples.npz"):
+                    (out / name).symlink_to(elsewhere / "precious.txt")
+        return {}
+
+    def save(self, folder: Path) -> None:
+        if self.options.what == "worker":
+            (folder.parent / "worker.json").mkdir()
+        if folder.parent.is_dir():
+            super().save(folder)
+
+
+def out_folder(ranker: Ranker) -> Path:
+    """The folder that the trial of this process writes into."""
+    return Path(ranker.context.report.__self__.training_log).parent
+
+
+class Stopwatch(Counter):
+    """Writes down from when until when it had the machine, by a clock that all processes share."""
+
+    def index(self, corpus: Corpus) -> None:
+        super().index(corpus)
+        self.begun = time.monotonic()
+
+    def audit(self, queries: Sequence[Query], k: int) -> dict[str, int]:
+        time.sleep(0.2)
+        with Path(os.environ["TROUBLE_TIMES"]).open("a", encoding="utf-8") as times:
+            times.write(f"{self.begun} {time.monotonic()}\n")
+        return {}
+
+
+class Grandchild(Counter):
+    """Has an interpreter of its own started with a module, as libraries' pools of processes do."""
+
+    def index(self, corpus: Corpus) -> None:
+        subprocess.run([sys.executable, "-c", "import random"], check=True)
+        subprocess.run([sys.executable, "-m", "random"], check=True, stdout=subprocess.DEVNULL)
+        super().index(corpus)

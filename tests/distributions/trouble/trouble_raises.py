@@ -1,0 +1,1 @@
+raise RuntimeError("this library can't be imported")
