@@ -21,6 +21,7 @@ from typing import IO, Any, NoReturn
 
 from arrbench import exit_status
 from arrbench.errors import TrialError, UsageError, one_line
+from arrbench.separately import python
 
 Doing = Callable[[str, float], None]  # what is done next, and the seconds that it may take
 TIMEOUT = "ARRBENCH_PLUGIN_TIMEOUT"  # the environment variable: seconds instead of those that are asked for
@@ -100,7 +101,7 @@ class Respondent:
         if self._process is None:
             self._lines = queue.SimpleQueue()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                python("-m", self._module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -36,7 +36,7 @@ SAYS = {
     "malformed": "a message to the harness is malformed: progress.phase: input should be a valid string",
     "unknown_event": "a message to the harness is malformed: the whole: input tag 'finished'",
     "out_of_turn": "told the harness 'ready' out of turn (in phase 'index')",
-    "removes_its_folder": "the folder that this trial writes into was removed or replaced while it ran",
+    "removes_its_folder": "the folder that this trial writes into was removed",
     "tuples": "it must be a Ranking(ids, scores)",
     "ids_none": "an id in a ranking is None; it must be a text (str)",
     "ids_surrogate": "an id in the ranking of query 'q-green-blue' holds '\\udcff', which is no character",
@@ -54,7 +54,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answer(arrbench: Any, out: Path) -> Any:
     """One run of everything odd beside a ranker that is not."""
-    rankers = ",".join([*(f"says:odd={odd}" for odd in (*SAYS, *FINE)), "counter", "grandchild"])
+    rankers = ",".join([*(f"says:odd={odd}" for odd in (*SAYS, *FINE)), "counter", "outlived"])
     words = ("run", "--rankers", rankers, "--task", "toy", "--device", "cpu", "--out", out, "--no-save")
     return arrbench(*words, "--timeout", 5, "--json", timeout=400)
 
@@ -107,7 +107,7 @@ def test_a_loss_that_diverges_is_kept_as_valid_json(rows: dict[str, Any], out: P
 
 
 def test_a_process_that_outlives_a_worker_hides_no_reason(rows: dict[str, Any]) -> None:
-    assert rows["grandchild"]["error"] == "ValueError: fails beside a process of its own"
+    assert rows["outlived"]["error"] == "ValueError: fails beside a process of its own"
 
 
 def test_a_worker_that_hangs_up_is_not_waited_for_long(arrbench: Any, tmp_path: Path) -> None:

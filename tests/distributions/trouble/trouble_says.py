@@ -198,7 +198,7 @@ class Says(Counter):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Grandchild(Says):
+class Outlived(Says):
     """Fits with a process that outlives it and holds its connection, and fails."""
 
     def fit(self, train: Split, dev: Split) -> None:
