@@ -65,7 +65,8 @@ class Split:
     corpus: Corpus
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "judgments", counted(self.queries, self.judgments))
+        if all(isinstance(q, Query) for q in self.queries):  # of others a task is told when it is checked
+            object.__setattr__(self, "judgments", counted(self.queries, self.judgments))
 
 
 @dataclass(frozen=True, slots=True)

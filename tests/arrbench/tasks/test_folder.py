@@ -145,10 +145,9 @@ def test_what_nobody_can_rank_is_not_shown_to_rankers(beir: Path, tmp_path: Path
     lines(beir / "qrels" / "dev.tsv", ["query-id\tcorpus-id\tscore", "t4\td0\t1", "t4\tgone\t1"])
     task = build(beir)
     exchange.write(tmp_path / "inputs", task, None)
-    corpus = exchange.read_corpus(tmp_path / "inputs")
-    train, dev = (exchange.read_split(tmp_path / "inputs", name, corpus) for name in ("train", "dev"))
-    assert train.judgments.grades == {"t1": {"d0": 1}, "t2": {}, "t3": {"d1": 0}}
-    assert dev.judgments.grades == {"t4": {"d0": 1}}
+    given = exchange.read(lambda name: (tmp_path / "inputs" / name).read_bytes().splitlines())
+    assert given.train.judgments.grades == {"t1": {"d0": 1}, "t2": {}, "t3": {"d1": 0}}
+    assert given.dev.judgments.grades == {"t4": {"d0": 1}}
 
 
 @pytest.mark.parametrize(
