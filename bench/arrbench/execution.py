@@ -21,7 +21,7 @@ from arrbench.jobs import Limits
 from arrbench.launch import Launcher, Start
 from arrbench.machine_lock import MachineLock
 from arrbench.measure import resources
-from arrbench.measure.observed import Observed, observed
+from arrbench.measure.observed import Claimed, Observed, observed
 from arrbench.worker import Job
 
 _POLL_S = 0.05
@@ -245,7 +245,7 @@ class Execution:
                 wall = time.monotonic() - worker.phase_started
                 used = resources.usage(worker.pid)
                 worker.scenarios[message["scenario"]] = observed(
-                    wall, worker.before, used, message["milliseconds"] / 1e3, message["calls"]
+                    wall, worker.before, used, Claimed(**message["claimed"])
                 )
             case "failed":
                 worker.error = message["error"]

@@ -70,11 +70,19 @@ class Timing(Said):
     scenario: str
 
 
+class Claims(Said):
+    """Fields of `measure.observed.Claimed`."""
+
+    samples: Amount
+    elapsed: Amount
+    answers: Count
+    documents: Count
+
+
 class Timed(Said):
     event: Literal["timed"]
     scenario: str
-    milliseconds: Amount
-    calls: Count
+    claimed: Claims
 
 
 class Failed(Said):

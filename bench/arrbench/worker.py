@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from json import dumps, loads  # by name, before a plugin is imported that may put its own in their place
 from math import isfinite
@@ -210,8 +210,7 @@ def _timed_phases(
     for name, measure in scenarios.items():
         parent.start_clock(name)
         timed[name] = measure(ranker, queries, k, sync, repeats)
-        milliseconds = sum(timed[name].samples_ms)
-        parent.say("timed", scenario=name, milliseconds=milliseconds, calls=len(timed[name].samples_ms))
+        parent.say("timed", scenario=name, claimed=asdict(timed[name].claimed))
     return timed, plain.facts("facts", ranker.facts)
 
 

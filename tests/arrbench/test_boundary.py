@@ -28,7 +28,7 @@ SAYS = {
     "report_list": "report(…, losses=…) is [0.1]; it must be a number",
     "real_time_signal": "killed by signal 40 (a real-time signal) in phase 'index'",
     "kills_softly": "killed by signal 15 (SIGTERM) in phase 'index'",
-    "stopped_clock": "clock mismatch in the single scenario: its samples add up to 0 ms",
+    "stopped_clock": "clock mismatch in the single scenario: its clock ran 0 ms",
     "other_worker_dumps": "a message to the harness is malformed: the whole: ",
     "stray_text": "its connection to the harness carried something that is no message (in phase 'index')",
     "stray_bytes": "a message to the harness is no JSON: b'abc",

@@ -15,6 +15,7 @@ import numpy as np
 from arrbench import plain
 from arrbench.asking import Call, ask, calls, in_order
 from arrbench.errors import ContractError, TrialError, shown
+from arrbench.measure.observed import Claimed
 from arrbench.measure.repeats import Repeats
 from arrbench.ranker import Corpus, Query, Ranker, Ranking
 from arrbench.record import LatencySummary
@@ -28,7 +29,7 @@ BATCH_SECONDS = 3.0
 # Fast calls go on for so long, up to so many: the parent's clock can't bound a shorter scenario.
 LEAST_SECONDS = 0.25
 MOST_SAMPLES = 5_000
-MOST_BATCHES = 200
+MOST_BATCHES = 50
 WARM_UP_QUERIES = 10
 WARM_UP_BATCH = 32
 WARM_UP_SECONDS = 0.5  # fast calls are repeated for so long: compilers at run time need many of them
@@ -41,10 +42,11 @@ CACHED_QUERIES = 5  # fewer first calls may all be slow by chance
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Samples in milliseconds, in the order taken, and what the first pass returned."""
+    """Samples in milliseconds, in the order taken, what the first pass returned, and the whole account."""
 
     samples_ms: list[float]
     rankings: list[Ranking]
+    claimed: Claimed
 
 
 def synchronizer(device: str) -> Callable[[], object]:
@@ -102,9 +104,10 @@ def single_stream(
     The first pass is the latency; the repeats, on to `max_samples` or `max_seconds` of timed calls, and for
     at least LEAST_SECONDS, are told apart from it. Raises TrialError for a repeat that breaks the contract.
     """
+    started = time.perf_counter_ns()
     samples: list[float] = []
     rankings: list[Ranking] = []
-    spent = 0.0
+    spent, documents = 0.0, 0
     asked = [calls([q], k) for q in queries]
     least = len(queries) + min(SINGLE_REPEATS, len(queries))
     while len(samples) < least or _goes_on(len(samples), spent, max_samples, max_seconds, MOST_SAMPLES):
@@ -116,7 +119,8 @@ def single_stream(
             repeats.check(queries[at], asked[at][0].k, rankings[at], answer)
         samples.append(elapsed)
         spent += elapsed / 1e3
-    return Timed(samples, rankings)
+        documents += len(answer.ids)
+    return Timed(samples, rankings, _claimed(started, samples, len(samples), documents))
 
 
 def batch(
@@ -129,6 +133,7 @@ def batch(
 
     Raises TrialError for a repeat that breaks the contract.
     """
+    started = time.perf_counter_ns()
     samples: list[float] = []
     asked = calls(queries, k)
     rankings: Sequence[Ranking] = []
@@ -142,7 +147,13 @@ def batch(
         else:
             rankings = answers
         samples.append(elapsed)
-    return Timed(samples, list(rankings))
+    answers_in_all, documents = len(samples) * len(queries), len(samples) * sum(len(r.ids) for r in rankings)
+    return Timed(samples, list(rankings), _claimed(started, samples, answers_in_all, documents))
+
+
+def _claimed(started_ns: int, samples_ms: Sequence[float], answers: int, documents: int) -> Claimed:
+    elapsed = (time.perf_counter_ns() - started_ns) / 1e9
+    return Claimed(sum(samples_ms) / 1e3, elapsed, answers, documents)
 
 
 def _goes_on(calls: int, seconds: float, enough_calls: int, enough_seconds: float, most: int) -> bool:
@@ -226,10 +237,15 @@ def _scores(ranking: Ranking) -> list[float]:
 
 def _refuse_unread(ranking: Ranking, query: Query) -> None:
     """An id or a score that is still to be computed would be computed outside the clock."""
-    for what, values, kind in (("id", ranking.ids, str), ("score", ranking.scores, float)):
-        for value in values:
-            if type(value) is not kind:
-                raise TrialError(
-                    f"ranking of query {query.id!r}: {what} {value!r} is of type {type(value).__name__} "
-                    f"among others of type {kind.__name__}"
-                )
+    parts: tuple[tuple[str, Sequence[object], type], ...] = (
+        ("id", ranking.ids, str),
+        ("score", ranking.scores, float),
+    )
+    for what, values, kind in parts:
+        if set(map(type, values)) <= {kind}:
+            continue
+        odd = next(v for v in values if type(v) is not kind)
+        raise TrialError(
+            f"ranking of query {query.id!r}: {what} {odd!r} is of type {type(odd).__name__} "
+            f"among others of type {kind.__name__}"
+        )

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from arrbench.measure.resources import Usage
 
-# Between timed calls the harness spends microseconds; around them a message's way.
-_UNTIMED_SHARE = 0.1
-_UNTIMED_S = 0.05
-_UNTIMED_CALL_S = 5e-6
+# A message's way to the parent, and what the worker's clock may differ from the parent's by.
+_MESSAGE_S = 0.05
+_CLOCK_SHARE = 0.1
+# What the harness does between timed calls: checks of each answer and each document in it.
+_ANSWER_S = 20e-6
+_DOCUMENT_S = 0.5e-6
 # More CPU time than wall clock x threads means more threads than that; system accounts are this coarse.
 _SPARE_SHARE = 0.2
 _SPARE_S = 0.1
@@ -19,28 +21,40 @@ _WAITED_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker's own account of a scenario: the sum of its samples and its clock over all of it, in seconds;
+    how many queries were answered, and how many documents the answers hold.
+    """
+
+    samples: float
+    elapsed: float
+    answers: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Seconds of a scenario: the parent's wall clock, CPU time of the worker and all that it started, time
     that its threads waited for one of the `processors` that they may run on (None where the system does not
-    say), and the sum of the worker's own samples, of so many calls.
+    say), and what the worker claims.
     """
 
     wall: float
     cpu: float
     waited: float | None
     processors: int | None
-    claimed: float
-    calls: int
+    claimed: Claimed
 
     def mismatch(self) -> str | None:
-        """What is wrong where the samples don't add up to the wall clock, which bounds them on both sides."""
-        stretch = 1 + (self.waited or 0.0) / max(self.cpu, 1e-3)  # by what else runs, timed calls alike
-        untimed = _UNTIMED_SHARE * self.wall + stretch * (_UNTIMED_S + _UNTIMED_CALL_S * self.calls)
-        least = self.wall - untimed
-        if max(least, 0.0) < self.claimed <= self.wall:
+        """What is wrong where the worker's clock is not the parent's, or its samples don't add up to it."""
+        claimed, stretch = self.claimed, 1 + (self.waited or 0.0) / max(self.cpu, 1e-3)  # by what else runs
+        spare = _CLOCK_SHARE * self.wall + stretch * _MESSAGE_S
+        if not self.wall - spare <= claimed.elapsed <= self.wall:
+            return f"its clock ran {claimed.elapsed * 1e3:.0f} ms, the parent's {self.wall * 1e3:.0f} ms"
+        checks = stretch * (_ANSWER_S * claimed.answers + _DOCUMENT_S * claimed.documents)
+        if max(claimed.elapsed - spare - checks, 0.0) < claimed.samples <= claimed.elapsed:
             return None
-        claimed, seen = self.claimed * 1e3, self.wall * 1e3
-        return f"its samples add up to {claimed:.0f} ms, the parent's clock saw {seen:.0f} ms"
+        return f"its samples add up to {claimed.samples * 1e3:.0f} ms of {claimed.elapsed * 1e3:.0f} ms"
 
     def too_many_threads(self, threads: int) -> str | None:
         """What is wrong where more CPU time was used, or waited for, than `threads` processors have.
@@ -61,8 +75,8 @@ class Observed:
         return self.waited > _WAITED_SHARE * self.wall + _WAITED_S
 
 
-def observed(wall: float, before: Usage, after: Usage, claimed: float, calls: int) -> Observed:
+def observed(wall: float, before: Usage, after: Usage, claimed: Claimed) -> Observed:
     """A scenario that took `wall` seconds between two looks at what the worker has used."""
     known = before.waited is not None and after.waited is not None
     waited = max(0.0, after.waited - before.waited) if known else None  # type: ignore[operator]
-    return Observed(wall, max(0.0, after.cpu - before.cpu), waited, after.processors, claimed, calls)
+    return Observed(wall, max(0.0, after.cpu - before.cpu), waited, after.processors, claimed)

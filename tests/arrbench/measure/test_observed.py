@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from arrbench.measure.observed import Observed, observed
+from arrbench.measure.observed import Claimed, Observed, observed
 from arrbench.measure.resources import Usage, usage
 
 
@@ -19,30 +19,35 @@ def seen(
     processors: int | None = 8,
     claimed: float = 0.99,
 ) -> Observed:
-    return Observed(wall, cpu, waited, processors, claimed, calls=100)
+    return Observed(wall, cpu, waited, processors, Claimed(claimed, wall - 0.001, 100, 1_000))
 
 
 @pytest.mark.parametrize(
-    ("claimed", "right"), [(0.99, True), (0.9, True), (0.55, False), (0.001, False), (1.1, False)]
+    ("samples", "right"), [(0.99, True), (0.9, True), (0.5, False), (0.0, False), (1.1, False)]
 )
-def test_samples_add_up_to_nearly_the_parent_s_wall_clock_and_never_beyond(
-    claimed: float, right: bool
-) -> None:
-    assert (seen(claimed=claimed).mismatch() is None) == right
+def test_samples_add_up_to_nearly_the_worker_s_clock(samples: float, right: bool) -> None:
+    assert (seen(claimed=samples).mismatch() is None) == right
+
+
+@pytest.mark.parametrize(("elapsed", "right"), [(0.99, True), (0.55, False), (0.001, False), (1.1, False)])
+def test_the_worker_s_clock_runs_nearly_as_long_as_the_parent_s(elapsed: float, right: bool) -> None:
+    found = Observed(1.0, 1.0, 0.0, 8, Claimed(elapsed, elapsed, 100, 1_000)).mismatch()
+    assert (found is None) == right
+    assert right or "the parent's 1000 ms" in str(found)
 
 
 @pytest.mark.parametrize("wall", [0.01, 0.3, 2.0, 20.0])
 def test_a_clock_that_stands_still_never_fits(wall: float) -> None:
-    assert "add up to 0 ms" in str(seen(wall=wall, claimed=0.0).mismatch())
+    assert Observed(wall, wall, 0.0, 8, Claimed(0.0, 0.0, 100, 1_000)).mismatch()
 
 
 def test_calls_of_microseconds_are_allowed_what_the_harness_does_between_them() -> None:
-    assert Observed(0.06, 0.06, 0.0, 8, claimed=0.005, calls=5_000).mismatch() is None
+    assert Observed(0.3, 0.3, 0.0, 8, Claimed(0.08, 0.299, 8_550, 855_000)).mismatch() is None
 
 
 def test_a_busy_machine_may_stretch_what_lies_between_calls() -> None:
-    assert seen(wall=0.2, cpu=0.1, waited=0.1, claimed=0.1).mismatch() is None
-    assert seen(wall=9.0, cpu=4.5, waited=4.5, claimed=0.55 * 9.0).mismatch()
+    assert Observed(0.2, 0.1, 0.1, 8, Claimed(0.1, 0.199, 10, 1_000)).mismatch() is None
+    assert Observed(9.0, 4.5, 4.5, 8, Claimed(0.5 * 9.0, 8.99, 10, 1_000)).mismatch()
 
 
 def test_cpu_time_is_bounded_by_threads_and_wall_clock() -> None:
@@ -63,9 +68,10 @@ def test_a_scenario_that_waited_for_processors_is_contended_and_one_that_slept_i
 
 
 def test_a_scenario_is_what_was_used_between_two_looks() -> None:
-    found = observed(2.0, Usage(1.0, 0.5, 2), Usage(2.5, 0.75, 2), claimed=1.9, calls=3)
-    assert found == Observed(wall=2.0, cpu=1.5, waited=0.25, processors=2, claimed=1.9, calls=3)
-    assert observed(2.0, Usage(1.0), Usage(2.5, 0.75, 2), 1.9, 3).waited is None
+    claimed = Claimed(1.9, 1.95, 3, 30)
+    found = observed(2.0, Usage(1.0, 0.5, 2), Usage(2.5, 0.75, 2), claimed)
+    assert found == Observed(wall=2.0, cpu=1.5, waited=0.25, processors=2, claimed=claimed)
+    assert observed(2.0, Usage(1.0), Usage(2.5, 0.75, 2), claimed).waited is None
 
 
 def test_usage_counts_children_and_sleeps_cost_nothing() -> None:
