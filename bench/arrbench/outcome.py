@@ -135,7 +135,9 @@ def _measured(trial: Trial, test: Split, folder: Path, scenarios: Mapping[str, O
     phases = worker.phases
     first_ms, repeats_ms = single_ms[: len(queries)].tolist(), single_ms[len(queries) :].tolist()
     cached = latency.from_cache(first_ms, repeats_ms)
-    busy = [s.contended for s in scenarios.values()] + [resources.contended(s) for s in phases.values()]
+    busy = [s.contended(trial.conditions.threads) for s in scenarios.values()] + [
+        resources.contended(s) for s in phases.values()
+    ]
     return Record(
         status="ok",
         **_described(trial),

@@ -15,9 +15,9 @@ _DOCUMENT_S = 0.5e-6
 # More CPU time than wall clock x threads means more threads than that; system accounts are this coarse.
 _SPARE_SHARE = 0.2
 _SPARE_S = 0.1
-# A scenario that waited for a processor so long shared the machine.
-_WAITED_SHARE = 0.05
-_WAITED_S = 0.02
+# A scenario that lacked so much of the CPU time that it could have used shared the machine.
+_LACKED_SHARE = 0.05
+_LACKED_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Observed:
             return None
         return f"it used or waited for {wanted / self.wall:.1f} processors, --threads allows {threads}"
 
-    @property
-    def contended(self) -> bool:
-        """Whether the scenario waited for processors that others used."""
+    def contended(self, threads: int) -> bool:
+        """Whether the scenario waited for processors that others used, not for its own threads alone."""
         if self.waited is None:
             return self.wall > 1.5 * self.cpu + 1.0
-        return self.waited > _WAITED_SHARE * self.wall + _WAITED_S
+        usable = min(self.cpu + self.waited, threads * self.wall)
+        return self.cpu < (1 - _LACKED_SHARE) * usable - _LACKED_S
 
 
 def observed(wall: float, before: Usage, after: Usage, claimed: Claimed) -> Observed:

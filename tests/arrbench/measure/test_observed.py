@@ -61,10 +61,12 @@ def test_cpu_time_is_bounded_by_threads_and_wall_clock() -> None:
 
 
 def test_a_scenario_that_waited_for_processors_is_contended_and_one_that_slept_is_not() -> None:
-    assert seen(waited=0.5).contended
-    assert not seen(cpu=0.01, waited=0.001).contended
-    assert seen(wall=10.0, cpu=2.0, waited=None).contended
-    assert not seen(wall=10.0, cpu=9.0, waited=None).contended
+    assert seen(cpu=0.5, waited=0.5).contended(1)
+    assert seen(cpu=1.2, waited=0.8).contended(2)
+    assert not seen(cpu=0.01, waited=0.001).contended(1)
+    assert not seen(cpu=0.98, waited=1.5, processors=1).contended(1)  # its own threads wait for each other
+    assert seen(wall=10.0, cpu=2.0, waited=None).contended(1)
+    assert not seen(wall=10.0, cpu=9.0, waited=None).contended(1)
 
 
 def test_a_scenario_is_what_was_used_between_two_looks() -> None:
