@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,12 +28,14 @@ SINGLE_REPEATS = 10  # even where one pass takes longer than SINGLE_SECONDS: the
 BATCH_CALLS = 5
 BATCH_SECONDS = 3.0
 # Fast calls go on for so long, up to so many: the parent's clock can't bound a shorter scenario.
-LEAST_SECONDS = 0.25
+LEAST_SECONDS = 0.1
 MOST_SAMPLES = 5_000
 MOST_BATCHES = 50
 WARM_UP_QUERIES = 10
 WARM_UP_BATCH = 32
-WARM_UP_SECONDS = 0.5  # fast calls are repeated for so long: compilers at run time need many of them
+WARM_UP_SECONDS = 0.5  # no further round after so long
+WARM_UP_GAIN = 0.95  # a round below this share of the fastest was worth it: compilers at run time need many
+WARM_UP_STALE = 3  # rounds that were not, and it is warm
 P99_SAMPLES = 1_000
 # A repeated query that takes so much less than at first is answered from memory, not ranked again.
 CACHED_RATIO = 0.25
@@ -74,18 +77,22 @@ def warm_up_queries(judged: Iterable[Query], corpus: Corpus, rerank: bool, k: in
 
 
 def warm_up(ranker: Ranker, queries: Sequence[Query], k: int, sync: Callable[[], object]) -> None:
-    """Calls in both scenarios that are not timed: caches fill, kernels compile, pages load.
+    """Rounds of calls in both scenarios that are not timed: caches fill, kernels compile, pages load.
 
-    What is alive then is left out of later garbage collections, which run between timed calls.
+    They go on until several in a row are no faster than one before. What is alive then is left out of
+    later garbage collections, which run between timed calls.
     """
-    end = time.monotonic() + WARM_UP_SECONDS
-    while True:
+    began = time.monotonic()
+    fastest, stale = math.inf, 0
+    while stale < WARM_UP_STALE and time.monotonic() - began < WARM_UP_SECONDS:
+        start = time.monotonic()
         for query in queries[:WARM_UP_QUERIES]:
             ask(ranker.rank, [query], k)
         ask(ranker.rank, queries, k)
         sync()
-        if time.monotonic() >= end:
-            break
+        took = time.monotonic() - start
+        stale = 0 if took < WARM_UP_GAIN * fastest else stale + 1
+        fastest = min(fastest, took)
     gc.collect()
     gc.freeze()
 

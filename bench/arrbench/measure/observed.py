@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from arrbench.measure.resources import Usage
 
 # A message's way to the parent, and what the worker's clock may differ from the parent's by.
-_MESSAGE_S = 0.05
+_MESSAGE_S = 0.03
 _CLOCK_SHARE = 0.1
 # What the harness does between timed calls: checks of each answer and each document in it.
 _ANSWER_S = 20e-6
