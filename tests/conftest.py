@@ -8,6 +8,7 @@ import pytest
 
 # two processes of two spinning threads each would fight over two cores; set before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from arrbench.planning import cache_folder
 from arrbench.task import DataSource
@@ -21,6 +22,17 @@ def _machine_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARRBENCH_LOCK", str(tmp_path_factory.mktemp("lock") / "arrbench.lock"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _processors() -> Iterator[None]:
+    """A JVM binds the thread that starts it; later tests, and all that they start, get every processor."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    processors = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, processors)
 
 
 @pytest.fixture(scope="session")
