@@ -7,12 +7,16 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 RANKERS ?= bm25,de,ce,arr-ntp,arr-stoical
 RUN_OPTIONS ?=
 
-.PHONY: run test lint clean
+.PHONY: run test test-all lint clean
 
 run: $(VENV)/.run
 	$(BIN)/arrbench run --rankers $(RANKERS) --task wordnet $(RUN_OPTIONS)
 
+# Without the slow ones, which `make test-all` and .ci/run run too.
 test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.lint

@@ -84,6 +84,7 @@ def test_a_container_s_limit_counts(machine: Any, tmp_path: Path, files: dict[st
     assert available_memory(tmp_path) == gib * GIB
 
 
+@pytest.mark.slow
 def test_jobs_change_no_key_and_no_measure(arrbench: Any, tmp_path: Path) -> None:
     words = ("run", "--rankers", "counter,learner", "--task", "toy", "--device", "cpu", "--json")
     alone = arrbench(*words, "--jobs", 1, "--out", tmp_path / "one").rows()
@@ -91,6 +92,7 @@ def test_jobs_change_no_key_and_no_measure(arrbench: Any, tmp_path: Path) -> Non
     assert [(r["key"], r["metrics"]) for r in alone] == [(r["key"], r["metrics"]) for r in many]
 
 
+@pytest.mark.slow
 def test_no_more_trials_are_alive_than_asked_for(arrbench: Any, tmp_path: Path) -> None:
     words = (
         "run",

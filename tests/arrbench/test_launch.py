@@ -177,6 +177,7 @@ def test_what_a_library_replaces_is_replaced_for_its_own_distribution_alone(
     assert "Traceback" in (servers.folder / "b.log").read_text()
 
 
+@pytest.mark.slow
 def test_what_comes_with_arrbench_is_forked_with_all_its_libraries(arrbench: Any, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     words = (

@@ -43,6 +43,7 @@ def run(*words: object, environment: dict[str, str]) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", STARTS)
 def test_it_changes_no_key_and_no_figure(
     arrbench: Any, arrbench_environment: Any, tmp_path: Path, folder: Path, start: str

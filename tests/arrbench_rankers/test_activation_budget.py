@@ -140,6 +140,7 @@ def kept_bytes(loss: CorpusSoftmax) -> int:
     return sum(seen.values())
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_however_many_documents_a_step_has(model) -> None:
     corpus = Corpus(Document(f"d{i}", "", TEXTS[i % 60] + " new" * 20) for i in range(500))
     split = replace(SPLIT, corpus=corpus)

@@ -290,6 +290,7 @@ def arrbench(path: list[Path], temporary: Path, *words: object) -> subprocess.Co
     )
 
 
+@pytest.mark.slow
 @with_lucene
 def test_runs_from_the_command_line_and_its_saved_index_answers(tmp_path: Path) -> None:
     runs, temporary = tmp_path / "runs", tmp_path / "tmp"

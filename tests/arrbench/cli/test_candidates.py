@@ -132,6 +132,7 @@ def test_a_task_with_candidates_of_its_own_takes_no_others(arrbench: Any, out: P
     assert "its candidates already" in answer.err
 
 
+@pytest.mark.slow
 def test_several_tasks_are_run_and_shown_one_after_another(arrbench: Any, tmp_path: Path) -> None:
     words = ("run", "--rankers", "counter", "--device", "cpu", "--out", tmp_path)
     answer = arrbench(*words, "--task", "toy,toy:setting=rerank")
@@ -143,6 +144,7 @@ def test_several_tasks_are_run_and_shown_one_after_another(arrbench: Any, tmp_pa
     assert "unknown task 'tay'" in wrong.err
 
 
+@pytest.mark.slow
 def test_an_unreadable_record_beside_the_first_stage_s_is_named_and_left_out(
     arrbench: Any, tmp_path: Path
 ) -> None:

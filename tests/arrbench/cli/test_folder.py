@@ -19,6 +19,7 @@ def figures(answer: Any) -> dict[str, dict[str, float]]:
     return {row["label"]: row["metrics"] for row in answer.rows()}
 
 
+@pytest.mark.slow
 def test_a_collection_in_another_layout_is_the_same_task_and_not_run_again(
     arrbench: Any, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ def test_a_collection_in_another_layout_is_the_same_task_and_not_run_again(
     assert all(row["cached"] for row in found[1].rows())
 
 
+@pytest.mark.slow
 def test_an_exported_task_comes_back_with_the_same_figures(arrbench: Any, tmp_path: Path) -> None:
     words = ("run", "--rankers", "counter", "--device", "cpu", "--json", "--out", tmp_path / "runs")
     task = "toy:setting=rerank"

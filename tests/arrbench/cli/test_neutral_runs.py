@@ -32,6 +32,7 @@ def collection(folder: Path, draw: random.Random | None) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidates", ["", ":candidates=pool.trec"], ids=["retrieve", "rerank"])
 def test_permuted_files_give_the_same_run_byte_by_byte(
     arrbench: Any, tmp_path: Path, candidates: str

@@ -73,6 +73,7 @@ def test_a_board_holds_its_trials_and_is_rebuilt_without_the_runs(
     assert ((board / "README.md").read_text(), (board / "board.csv").read_text()) == before
 
 
+@pytest.mark.slow
 def test_a_newer_record_of_a_trial_takes_the_older_one_s_place(
     arrbench: Any, board: Path, tmp_path: Path
 ) -> None:

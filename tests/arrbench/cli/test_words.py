@@ -146,6 +146,7 @@ def published(board: Path) -> dict[str, dict[str, Any]]:
     return {r["title"] or r["label"]: r for r in records}
 
 
+@pytest.mark.slow
 def test_a_board_of_what_was_served_from_another_folder_s_records_is_published(
     arrbench: Any, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

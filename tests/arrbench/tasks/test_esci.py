@@ -236,6 +236,7 @@ def test_only_the_official_split_is_comparable(split, official):
     assert ("not comparable" in compared) is not official
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line(arrbench, made_up_esci, tmp_path):
     words = ("--device", "cpu", "--data-dir", made_up_esci.write(), "--out", tmp_path / "runs")
     answer = arrbench("run", "--task", "esci:gains=script", "--rankers", "bm25", *words)

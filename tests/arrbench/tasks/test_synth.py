@@ -89,6 +89,7 @@ def test_the_files_hold_what_the_task_holds(task: SynthTask, tmp_path: Path) -> 
         write(task.options, tmp_path / "synth")
 
 
+@pytest.mark.slow
 def test_written_files_are_a_task_of_their_own_with_the_same_figures(arrbench: Any, tmp_path: Path) -> None:
     folder = tmp_path / "synth"
     assert arrbench("data", "synth", folder, "--docs", 300, "--seed", 7).status == 0
