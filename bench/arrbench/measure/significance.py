@@ -137,8 +137,12 @@ def _signed_rank(samples: Mapping[str, Sample], ordered: Sequence[tuple[str, str
     for a, b in ordered:
         differences = np.round(samples[a].means - samples[b].means, DECIMALS)
         differences = differences[differences != 0]
-        p = float(wilcoxon(differences, alternative="greater").pvalue) if len(differences) else 1.0
-        pairs.append(_over_queries(samples, a, b, min(1.0, 2 * p), None, None))
+        p = 1.0
+        if len(differences) and np.round(differences.mean(), DECIMALS) == 0:  # neither has the lower mean
+            p = float(wilcoxon(differences).pvalue)
+        elif len(differences):
+            p = min(1.0, 2 * float(wilcoxon(differences, alternative="greater").pvalue))
+        pairs.append(_over_queries(samples, a, b, p, None, None))
     return pairs
 
 
