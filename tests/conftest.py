@@ -15,6 +15,8 @@ from arrbench.task import DataSource
 from arrbench.tasks import wordnet_fetch
 from arrbench.tasks.wordnet import WordNet
 
+PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None  # before any JVM
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _machine_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -27,12 +29,9 @@ def _machine_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _processors() -> Iterator[None]:
     """A JVM binds the thread that starts it; later tests, and all that they start, get every processor."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    processors = os.sched_getaffinity(0)
     yield
-    os.sched_setaffinity(0, processors)
+    if PROCESSORS is not None:
+        os.sched_setaffinity(0, PROCESSORS)
 
 
 @pytest.fixture(scope="session")
